@@ -1,0 +1,20 @@
+//! A crash-safe Raft log and snapshot store, and a Raft to go with it.
+
+pub mod entry;
+pub mod error;
+pub mod event;
+pub mod fs;
+pub mod host;
+pub mod ids;
+pub mod job;
+pub mod mutant;
+pub mod node;
+pub mod raft;
+pub mod store;
+
+pub use entry::{Entry, EntryId, EntryKind, HardState, Membership, SnapshotMeta};
+pub use error::{Corruption, Error, Op, Result};
+pub use event::{Event, Phase, Role};
+pub use host::{Env, Host};
+pub use ids::{Index, NodeId, Term};
+pub use job::{Job, Step};

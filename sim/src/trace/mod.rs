@@ -1,0 +1,125 @@
+//! What happened, as data: one stream of [`Record`]s feeds the text trace, the
+//! digest, the `sometimes` counters and the judges. No addresses, no wall time,
+//! no random numbers.
+
+use afterimage_engine::node::{Reply, RequestKind};
+use afterimage_engine::raft::Message;
+use afterimage_engine::{EntryId, Event, HardState, Index, NodeId, Term};
+
+use crate::disk;
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Simulated microseconds since the start of the run.
+    pub time_us: u64,
+    /// The node it happened at; `None` for clients and the run itself.
+    pub node: Option<NodeId>,
+    pub what: What,
+}
+
+/// A store's whole content, read back through its public interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contents {
+    pub hard_state: HardState,
+    /// Last index and term of the snapshot, and a CRC over its data.
+    pub snapshot: Option<(Index, Term, u32)>,
+    pub first_index: Index,
+    pub last_index: Index,
+    /// Every entry from `first_index` to `last_index`, as far as readable.
+    pub entries: Vec<EntryId>,
+    /// Why reading the log or the snapshot stopped early.
+    pub unreadable: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A decision of the engine or the node.
+    Engine(Event),
+    /// A file operation of a node's disk.
+    Disk(disk::OpRecord),
+    /// A node's power was cut: the fate of every pending effect.
+    PowerCut(disk::CrashReport),
+    /// A node's process was killed; its disk cache lives on.
+    Killed,
+    /// The node failed by itself (say, a poisoned store) and will be reopened.
+    Died {
+        error: String,
+    },
+    /// A node starts to open its store; incarnations count from 1.
+    Boot {
+        incarnation: u64,
+    },
+    /// The open failed. `excused`: an injected runtime fault reached it.
+    OpenFailed {
+        error: String,
+        excused: bool,
+    },
+    /// The node is up, with this content.
+    Up(Contents),
+    /// A copy of the disk from before this open was opened, cut off from power
+    /// (perhaps in the middle of the open) and opened again.
+    Reopened {
+        contents: Result<Contents, String>,
+    },
+    Sent(Message),
+    Delivered {
+        from: NodeId,
+        kind: &'static str,
+    },
+    /// Lost on the way: `loss`, `partition` or `down`.
+    Dropped {
+        from: NodeId,
+        to: NodeId,
+        kind: &'static str,
+        why: &'static str,
+    },
+    Invoke {
+        client: u64,
+        sequence: u64,
+        kind: RequestKind,
+        operation: Operation,
+    },
+    Reply {
+        client: u64,
+        sequence: u64,
+        reply: Reply,
+    },
+    /// A step of the plan was carried out, or skipped, and why.
+    Step {
+        id: u32,
+        note: String,
+    },
+    /// A fault had an effect.
+    Fault {
+        kind: &'static str,
+    },
+    /// All faults have ended; the cluster must converge from here on.
+    Healed,
+    /// A node's state at the end.
+    Final {
+        leader: bool,
+        term: Term,
+        commit: Index,
+        applied: Index,
+        /// Digest of the state machine's content.
+        state: u64,
+    },
+    /// The cluster did, or did not, converge within the bound.
+    Converged {
+        within_us: Option<u64>,
+    },
+}
+
+/// A client's operation on the key-value state machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// The value is unique in the run.
+    Put {
+        key: u32,
+        value: u64,
+    },
+    Get {
+        key: u32,
+    },
+}
