@@ -95,6 +95,8 @@ impl fmt::Display for Op {
 /// What about the bytes is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Corruption {
+    #[error("this file belongs to another log")]
+    Foreign,
     #[error("bad segment header")]
     SegmentHeader,
     #[error("a record that was proven durable is bad")]

@@ -1,15 +1,19 @@
 //! A crash-safe Raft log and snapshot store, and a Raft to go with it.
 
+mod bytes;
 pub mod entry;
 pub mod error;
 pub mod event;
 pub mod fs;
+mod hard_state;
 pub mod host;
 pub mod ids;
 pub mod job;
+mod log;
 pub mod mutant;
 pub mod node;
 pub mod raft;
+mod snapshot;
 pub mod store;
 
 pub use entry::{Entry, EntryId, EntryKind, HardState, Membership, SnapshotMeta};

@@ -7,12 +7,12 @@
 /// One planted bug. See the simulator's catalogue for what each stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mutant {
-    /// Acknowledge a batch before its sync (CockroachDB #37102's sibling).
-    AckBeforeSync,
     /// A later sync after a failed one is believed (CockroachDB #37102).
     RetryFailedSync,
-    /// A truncation does not lower the durable index (d-engine #351).
-    TruncateKeepsDurable,
+    /// The last batch before a roll is not synced (raft-engine #123).
+    RollSkipsSync,
+    /// The snapshot is renamed before its file is synced (hashicorp/raft #229).
+    SnapshotRenamedBeforeSync,
     /// Appends go on in the old segment after a cut (etcd #6267, raft-wal).
     AppendAfterCut,
     /// Recovery goes on in the recovered segment without copying the tail.

@@ -15,6 +15,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+pub(crate) mod dir;
 mod os;
 pub use os::OsFs;
 

@@ -4,16 +4,33 @@
 //! changes the view at once and hands the batch to the [`Writer`], whose steps
 //! bring it to the disk; [`Store::persisted`] tells how far it came.
 
-use std::path::{Path, PathBuf};
+mod chain;
+mod open;
+mod report;
+mod state;
+
+use std::path::Path;
 use std::sync::Arc;
+
+pub use crate::log::cleaner::Cleaner;
+pub use crate::log::preparer::Preparer;
+pub use crate::log::writer::Writer;
+pub use crate::snapshot::{Install, Installed, SnapshotReader, SnapshotSource};
+pub use report::Report;
+pub(crate) use state::{Active, Command, Shared, State};
 
 use crate::entry::{Entry, HardState, SnapshotMeta};
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::host::Host;
 use crate::ids::{Index, Term};
-use crate::job::{Job, Step};
+use crate::job::Job;
 use crate::mutant::Mutants;
 use crate::raft::LogView;
+
+/// An entry's data is at most this long, in bytes: what a record's length field
+/// holds, less its overhead.
+pub const ENTRY_BYTES_MAX: usize = (1 << 30) - 64;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -37,28 +54,6 @@ impl Default for Options {
     }
 }
 
-/// What recovery found and decided.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    pub first_index: Index,
-    pub last_index: Index,
-    pub hard_state: HardState,
-    pub snapshot: Option<SnapshotMeta>,
-    /// Everything at or below was proven to have been durable before the open.
-    pub proven_index: Index,
-    /// The log was cut here: file and offset of the first bad record.
-    pub torn_tail: Option<(PathBuf, u64)>,
-    /// The cut could also be a durable record that rotted: the node should not
-    /// vote before it caught up (Protocol-Aware Recovery).
-    pub ambiguous_tail: bool,
-    /// One slot of the hard state was bad; the other one was taken.
-    pub bad_hard_state_slot: bool,
-    /// Files removed: unfinished, dead or hidden.
-    pub removed: Vec<PathBuf>,
-    /// Decisions in the order they were taken, one line each, for people.
-    pub decisions: Vec<String>,
-}
-
 /// Things to make durable together: first the hard state, then the entries.
 /// The first entry may lie at or below the last index: then the suffix from
 /// there on is truncated first.
@@ -71,197 +66,315 @@ pub struct Batch {
 /// The position of a batch in the order of submission; starts at 1.
 pub type Ticket = u64;
 
-/// An open store. Clones share it.
+/// An open store. Clones share it; the directory's lock is released with the
+/// last of them (and of the jobs made from them).
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    shared: Arc<Shared>,
+}
 
-#[allow(unused_variables, clippy::todo)]
 impl Store {
     /// Opens (or creates) the store in `dir`: look, decide, make durable, act.
     /// What the report says is durable when the job is done.
+    ///
+    /// Fails without having changed anything on [`Error::Corrupt`],
+    /// [`Error::Version`] and [`Error::Locked`].
     pub fn open(host: Host, dir: &Path, options: Options) -> Job<Result<(Store, Report)>> {
-        todo!()
+        let dir = dir.to_owned();
+        Job::new(async move {
+            let (shared, report) = open::open(host, &dir, options).await?;
+            Ok((
+                Store {
+                    shared: Arc::new(shared),
+                },
+                report,
+            ))
+        })
     }
+
+    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
+        Store {
+            shared: shared.clone(),
+        }
+    }
+
     /// Hands over a batch: visible to readers at once, durable once
     /// [`Store::persisted`] reaches the ticket.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] after a failed write or sync. [`Error::Misuse`] if the
+    /// entries leave a gap, go back in term, or would replace what the snapshot
+    /// covers.
     pub fn submit(&self, batch: Batch) -> Result<Ticket> {
-        todo!()
+        let mut state = self.shared.state();
+        state.check_open()?;
+        let mut truncate_from = None;
+        if let Some(first) = batch.entries.first() {
+            self.check_entries(&state, &batch.entries)?;
+            if first.index <= state.last_index {
+                truncate_from = Some(first.index);
+            }
+        }
+        let ids: Vec<_> = batch.entries.iter().map(Entry::id).collect();
+        if let Some(from) = truncate_from {
+            state.cut_tail(from);
+            state.durable_index = state.durable_index.min(from.prev());
+        }
+        if let Some(last) = batch.entries.last() {
+            state.last_index = last.index;
+            state.last_term = last.term;
+            state.tail_bytes += batch.entries.iter().map(|e| e.data.len()).sum::<usize>();
+            state.tail.extend(batch.entries.iter().cloned());
+        }
+        if let Some(hard_state) = batch.hard_state {
+            state.hard_state = hard_state;
+        }
+        let ticket = self.enqueue(&mut state, batch.hard_state, truncate_from, batch.entries);
+        drop(state);
+        if !ids.is_empty() {
+            self.shared.observe(Event::Appended { entries: ids });
+        }
+        Ok(ticket)
     }
-    /// Drops the suffix from `from` on, without entries to follow.
+
+    /// Drops the suffix from `from` on, without entries to follow. Nothing of it
+    /// comes back once [`Store::persisted`] reaches the ticket.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], or [`Error::Misuse`] if the snapshot covers `from`.
     pub fn truncate_suffix(&self, from: Index) -> Result<Ticket> {
-        todo!()
+        let last_term = match from {
+            Index(0) => return Err(Error::Misuse("there is no entry 0")),
+            from => match self.term(from.prev()) {
+                Ok(term) => term,
+                Err(Error::Unavailable { .. }) => Term(0), // nothing to drop
+                Err(e) => return Err(e),
+            },
+        };
+        let mut state = self.shared.state();
+        state.check_open()?;
+        if from <= state.snapshot_end().0 {
+            return Err(Error::Misuse("the snapshot covers what would be truncated"));
+        }
+        let truncates = from <= state.last_index;
+        if truncates {
+            state.cut_tail(from);
+            state.durable_index = state.durable_index.min(from.prev());
+            state.last_index = from.prev();
+            state.last_term = last_term;
+        }
+        let ticket = self.enqueue(&mut state, None, truncates.then_some(from), Vec::new());
+        drop(state);
+        if truncates {
+            self.shared.observe(Event::TruncateRequested { from });
+        }
+        Ok(ticket)
     }
+
+    fn enqueue(
+        &self,
+        state: &mut State,
+        hard_state: Option<HardState>,
+        truncate_from: Option<Index>,
+        entries: Vec<Entry>,
+    ) -> Ticket {
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        state.queue.push_back(Command {
+            ticket,
+            hard_state,
+            truncate_from,
+            entries,
+        });
+        ticket
+    }
+
+    fn check_entries(&self, state: &State, entries: &[Entry]) -> Result<()> {
+        let first = &entries[0];
+        if first.index > state.last_index.next() {
+            return Err(Error::Misuse("the entries leave a gap behind the log"));
+        }
+        if first.index <= state.snapshot_end().0 {
+            return Err(Error::Misuse("the snapshot covers what would be replaced"));
+        }
+        if first.index == state.last_index.next() && first.term < state.last_term {
+            return Err(Error::Misuse(
+                "the term of an entry is below the last one's",
+            ));
+        }
+        for pair in entries.windows(2) {
+            if pair[1].index != pair[0].index.next() {
+                return Err(Error::Misuse("the indexes of a batch have a gap"));
+            }
+            if pair[1].term < pair[0].term {
+                return Err(Error::Misuse("the terms of a batch decrease"));
+            }
+        }
+        if entries.iter().any(|e| e.data.len() > ENTRY_BYTES_MAX) {
+            return Err(Error::Misuse("an entry is larger than ENTRY_BYTES_MAX"));
+        }
+        Ok(())
+    }
+
     /// The highest ticket that is durable, with all before it.
     pub fn persisted(&self) -> Ticket {
-        todo!()
+        self.shared.state().persisted
     }
+
     /// The highest durable index of the log as it is now.
     pub fn durable_index(&self) -> Index {
-        todo!()
+        self.shared.state().durable_index
     }
+
     /// The hard state as last submitted.
     pub fn hard_state(&self) -> HardState {
-        todo!()
+        self.shared.state().hard_state
     }
+
     /// The current snapshot's description.
     pub fn snapshot(&self) -> Option<SnapshotMeta> {
-        todo!()
+        self.shared
+            .state()
+            .snapshot
+            .as_ref()
+            .map(|s| s.meta().clone())
     }
-    /// Opens the current snapshot; the reader keeps it even if a newer one replaces it.
+
+    /// The current snapshot; the reader keeps it even if a newer one replaces it.
     pub fn open_snapshot(&self) -> Result<Option<SnapshotReader>> {
-        todo!()
+        Ok(self.shared.state().snapshot.clone())
     }
+
     /// Brings submitted batches to the disk. One per store.
     pub fn writer(&self) -> Writer {
-        todo!()
+        Writer::new(self.shared.clone())
     }
+
     /// Removes segments that the snapshot covers, and garbage. One per store.
     pub fn cleaner(&self) -> Cleaner {
-        todo!()
+        Cleaner::new(self.shared.clone())
     }
+
     /// Keeps one segment prepared. One per store.
     pub fn preparer(&self) -> Preparer {
-        todo!()
+        Preparer::new(self.shared.clone())
     }
+
     /// Saves a snapshot of the state at `meta.last_index` (which must be
-    /// applied and durable). `false` if a newer one was there already.
+    /// applied and durable). Durable when the job is done. `false` if one as new
+    /// was there already.
+    ///
+    /// # Errors
+    /// On a full disk nothing has changed; try again later. On others, too, the
+    /// old snapshot is whole; only a failed rename or directory sync poisons.
     pub fn save_snapshot(
         &self,
         meta: SnapshotMeta,
         data: Box<dyn SnapshotSource>,
     ) -> Job<Result<bool>> {
-        todo!()
+        crate::snapshot::save(self.shared.clone(), meta, data)
     }
+
     /// Begins to receive the leader's snapshot.
     pub fn install(&self, meta: SnapshotMeta) -> Install {
-        todo!()
+        Install::new(self.shared.clone(), meta)
     }
+
     /// Whether a write or sync failed; only reopening helps.
     pub fn is_poisoned(&self) -> bool {
-        todo!()
+        self.shared.state().poisoned
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        self.shared.dir.path()
     }
 }
 
-#[allow(unused_variables, clippy::todo)]
 impl LogView for Store {
     fn first_index(&self) -> Index {
-        todo!()
+        self.shared.state().first_index()
     }
+
     fn last_index(&self) -> Index {
-        todo!()
+        self.shared.state().last_index
     }
+
     fn term(&self, index: Index) -> Result<Term> {
-        todo!()
+        if index == Index(0) {
+            return Ok(Term(0));
+        }
+        {
+            let state = self.shared.state();
+            if index == state.last_index {
+                return Ok(state.last_term);
+            }
+            let (snapshot_index, snapshot_term) = state.snapshot_end();
+            if index == snapshot_index {
+                return Ok(snapshot_term);
+            }
+            if let Some(front) = state.tail.front()
+                && let Some(at) = index.0.checked_sub(front.index.0)
+                && let Some(entry) = state.tail.get(at as usize)
+            {
+                return Ok(entry.term);
+            }
+        }
+        Ok(self.entries(index, 0)?[0].term)
     }
+
     fn entries(&self, from: Index, max_bytes: usize) -> Result<Vec<Entry>> {
-        todo!()
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        let mut next = from;
+        loop {
+            let (segment, end) = {
+                let state = self.shared.state();
+                let first = state.first_index();
+                if next < first {
+                    return Err(Error::Purged { first });
+                }
+                if next > state.last_index {
+                    return if entries.is_empty() {
+                        Err(Error::Unavailable {
+                            last: state.last_index,
+                        })
+                    } else {
+                        Ok(entries)
+                    };
+                }
+                if let Some(front) = state.tail.front()
+                    && next >= front.index
+                {
+                    let at = (next - front.index) as usize;
+                    for entry in state.tail.iter().skip(at) {
+                        bytes += entry.data.len();
+                        if bytes > max_bytes && !entries.is_empty() {
+                            break;
+                        }
+                        entries.push(entry.clone());
+                    }
+                    return Ok(entries);
+                }
+                // Everything below the cached tail is in a segment.
+                let Some(found) = state.segment_of(next) else {
+                    unreachable!("{next} is neither cached nor in a segment");
+                };
+                let cached = state.tail.front().map_or(Index(u64::MAX), |e| e.index);
+                (found.0, found.1.min(cached.prev()).min(state.last_index))
+            };
+            // The lock is free again: a purge may unlink the file meanwhile, but
+            // the open handle keeps its content.
+            let part = segment.read(next, end, max_bytes.saturating_sub(bytes))?;
+            bytes += part.iter().map(|e| e.data.len()).sum::<usize>();
+            if bytes > max_bytes && !entries.is_empty() {
+                return Ok(entries); // the first of this part was one too many
+            }
+            next = next + part.len() as u64;
+            entries.extend(part);
+            if bytes >= max_bytes {
+                return Ok(entries);
+            }
+        }
     }
 }
-
-/// A frozen state of a state machine, read once from front to back.
-pub trait SnapshotSource: Send {
-    /// Appends up to about `max` bytes to `out`; `false` once everything was given.
-    fn read(&mut self, out: &mut Vec<u8>, max: usize) -> bool;
-}
-
-#[derive(Debug)]
-pub struct Writer {}
-#[allow(clippy::todo)]
-impl Writer {
-    /// At most one file operation. `Stalled`: the disk is full, call again later.
-    /// An error poisons the store.
-    pub fn step(&mut self) -> Result<Step> {
-        todo!()
-    }
-    /// Whether a step would find work.
-    pub fn has_work(&self) -> bool {
-        todo!()
-    }
-}
-
-#[derive(Debug)]
-pub struct Cleaner {}
-#[allow(clippy::todo)]
-impl Cleaner {
-    pub fn step(&mut self) -> Result<Step> {
-        todo!()
-    }
-    pub fn has_work(&self) -> bool {
-        todo!()
-    }
-}
-
-#[derive(Debug)]
-pub struct Preparer {}
-#[allow(clippy::todo)]
-impl Preparer {
-    pub fn step(&mut self) -> Result<Step> {
-        todo!()
-    }
-    pub fn has_work(&self) -> bool {
-        todo!()
-    }
-}
-
-/// The receiving side of a snapshot from the leader.
-#[derive(Debug)]
-pub struct Install {}
-#[allow(unused_variables, clippy::todo)]
-impl Install {
-    pub fn meta(&self) -> &SnapshotMeta {
-        todo!()
-    }
-    /// Takes a piece at `offset`. `false` if that is not the next one wanted.
-    /// After the last piece (`done`) the steps verify it, decide what becomes
-    /// of the log, and make it the current snapshot. From the moment `done` was
-    /// pushed until the outcome, nothing may be submitted to the store.
-    pub fn push(&mut self, offset: u64, data: Vec<u8>, done: bool) -> bool {
-        todo!()
-    }
-    /// The next offset wanted: all before it was pushed.
-    pub fn wanted(&self) -> u64 {
-        todo!()
-    }
-    pub fn has_work(&self) -> bool {
-        todo!()
-    }
-    /// At most one file operation.
-    pub fn step(&mut self) -> Result<Step> {
-        todo!()
-    }
-    /// Once installed and durable.
-    pub fn outcome(&self) -> Option<Installed> {
-        todo!()
-    }
-}
-
-/// How an install ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Installed {
-    /// False: a newer snapshot was there already, nothing was changed.
-    pub taken: bool,
-    /// The log behind the snapshot stays.
-    pub kept_suffix: bool,
-}
-
-/// An open snapshot.
-#[derive(Debug, Clone)]
-pub struct SnapshotReader {}
-#[allow(unused_variables, clippy::todo)]
-impl SnapshotReader {
-    pub fn meta(&self) -> &SnapshotMeta {
-        todo!()
-    }
-    /// Length of the data, in bytes.
-    pub fn data_len(&self) -> u64 {
-        todo!()
-    }
-    /// Data from `offset` (any), up to the end of the chunk it lies in; empty at
-    /// the end. Each chunk's CRC is checked.
-    pub fn read(&self, offset: u64) -> Result<Vec<u8>> {
-        todo!()
-    }
-}
-
-#[allow(dead_code)]
-type Unused = (Arc<()>, Error);

@@ -1,0 +1,67 @@
+//! Fixed-width little-endian fields in a sector.
+
+/// The unit that a disk writes atomically, in bytes.
+pub(crate) const SECTOR: usize = 512;
+pub(crate) type Sector = [u8; SECTOR];
+
+/// Writes fields one after the other.
+pub(crate) struct Put<'a> {
+    buf: &'a mut [u8],
+    at: usize,
+}
+impl<'a> Put<'a> {
+    pub fn new(buf: &'a mut [u8]) -> Self {
+        Put { buf, at: 0 }
+    }
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.buf[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+        self
+    }
+    pub fn u32(&mut self, value: u32) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+    pub fn u64(&mut self, value: u64) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+    pub fn i64(&mut self, value: i64) -> &mut Self {
+        self.bytes(&value.to_le_bytes())
+    }
+}
+
+/// Reads fields one after the other; the caller knows that they are there.
+pub(crate) struct Get<'a> {
+    buf: &'a [u8],
+    at: usize,
+}
+impl<'a> Get<'a> {
+    pub fn new(buf: &'a [u8]) -> Self {
+        Get { buf, at: 0 }
+    }
+    pub fn array<const N: usize>(&mut self) -> [u8; N] {
+        let mut out = [0; N];
+        out.copy_from_slice(&self.buf[self.at..self.at + N]);
+        self.at += N;
+        out
+    }
+    pub fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+    pub fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+    pub fn i64(&mut self) -> i64 {
+        i64::from_le_bytes(self.array())
+    }
+}
+
+/// Puts the CRC of a sector's first 508 bytes into its last four.
+pub(crate) fn seal(sector: &mut Sector) {
+    let crc = crc32fast::hash(&sector[..SECTOR - 4]);
+    sector[SECTOR - 4..].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Whether a sector is as [`seal`] left it.
+pub(crate) fn is_sealed(sector: &Sector) -> bool {
+    crc32fast::hash(&sector[..SECTOR - 4]).to_le_bytes() == sector[SECTOR - 4..]
+}

@@ -1,0 +1,117 @@
+//! The cleaner: removes what nobody needs any more, apart from the append path.
+//!
+//! It may remove, in any order and at any time, unfinished files, segments that
+//! are hidden or dead, and segments all of whose records lie below the
+//! snapshot's last index, once the snapshot's name is durable. Whatever subset
+//! of the unlinks a crash leaves: the next open comes to the same log.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::event::{Event, Phase};
+use crate::ids::Index;
+use crate::job::{Job, Step};
+use crate::mutant::Mutant;
+use crate::store::{Shared, State};
+
+/// Removes covered segments and garbage.
+#[derive(Debug)]
+pub struct Cleaner {
+    shared: Arc<Shared>,
+    running: Option<Job<Result<()>>>,
+}
+
+impl Cleaner {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Cleaner {
+            shared,
+            running: None,
+        }
+    }
+
+    /// Whether a step would find work.
+    pub fn has_work(&self) -> bool {
+        self.running.is_some() || {
+            let state = self.shared.state();
+            !state.poisoned && (!state.garbage.is_empty() || covered(&self.shared, &state) > 0)
+        }
+    }
+
+    /// At most one file operation.
+    ///
+    /// # Errors
+    /// If a name could not be removed or the directory not synced: the former
+    /// is tried again, the latter poisons.
+    pub fn step(&mut self) -> Result<Step> {
+        if self.running.is_none() {
+            if !self.has_work() {
+                return Ok(Step::Idle);
+            }
+            let shared = self.shared.clone();
+            self.running = Some(Job::new(async move { clean(&shared).await }));
+        }
+        match self.running.as_mut().and_then(Job::step) {
+            None => Ok(Step::Ran),
+            Some(result) => {
+                self.running = None;
+                result.map(|()| Step::Ran)
+            }
+        }
+    }
+}
+
+/// How many of the oldest segments the snapshot covers. The last one stays:
+/// the writer may be in it.
+fn covered(shared: &Shared, state: &State) -> usize {
+    let mut end = state.snapshot_end().0;
+    if shared.options.mutants.has(Mutant::CleanTooMuch) && end > Index(0) {
+        end = end + 8;
+    }
+    state
+        .live
+        .windows(2)
+        .take_while(|pair| pair[1].header.base <= end)
+        .count()
+}
+
+async fn clean(shared: &Shared) -> Result<()> {
+    shared.observe(Event::Begin(Phase::Clean));
+    let (names, purged, first) = {
+        let mut state = shared.state();
+        let mut names = std::mem::take(&mut state.garbage);
+        let n = covered(shared, &state);
+        names.extend(state.live.drain(..n).map(|s| s.header.file_name()));
+        if n > 0 {
+            // Cached entries below the first segment would make a gap.
+            while let (Some(entry), Some(first)) = (state.tail.front(), state.live.first()) {
+                if entry.index >= first.header.base {
+                    break;
+                }
+                let len = entry.data.len();
+                state.tail.pop_front();
+                state.tail_bytes -= len;
+            }
+        }
+        let first = state.first_index();
+        (names, n, first)
+    };
+    for (done, name) in names.iter().enumerate() {
+        if let Err(e) = shared.dir.unlink(name).await {
+            let mut state = shared.state();
+            state.garbage.extend_from_slice(&names[done..]);
+            return Err(e);
+        }
+    }
+    if let Err(e) = shared.dir.sync().await {
+        shared.poison();
+        return Err(e);
+    }
+    if purged > 0 {
+        shared.observe(Event::Purged {
+            first,
+            segments: purged,
+        });
+    }
+    shared.observe(Event::End(Phase::Clean));
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The log: records in segments, one writer, readers that open only what they
+//! need, and a cleaner that removes what a snapshot covers.
+
+pub(crate) mod cleaner;
+pub(crate) mod preparer;
+pub(crate) mod record;
+pub(crate) mod segment;
+pub(crate) mod writer;

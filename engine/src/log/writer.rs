@@ -1,0 +1,434 @@
+//! The writer: one group of batches at a time to the disk.
+//!
+//! The order of the file operations is the durability contract:
+//!
+//! - **Append**: write the records behind the last one, sync, acknowledge.
+//! - **Roll, truncate, go on after an open**: write header and first records
+//!   into a temporary file, sync it, rename it into place, sync the directory,
+//!   acknowledge. The new segment hides every record at or above its base in
+//!   segments of lower generations; nothing is ever appended after a cut.
+//!
+//! A failed write or sync poisons the store: after a failed sync the pages are
+//! clean, so neither a second sync nor a read proves anything. A full disk does
+//! not: what was written was never acknowledged, and the group goes into a new
+//! segment once there is space.
+
+use std::sync::Arc;
+
+use super::record;
+use super::segment::{Link, Mark, RECORDS, Segment, SegmentHeader, SharedSegment};
+use crate::entry::{Entry, HardState};
+use crate::error::Result;
+use crate::event::{Event, Phase};
+use crate::fs::SyncMode;
+use crate::fs::dir::Handle;
+use crate::ids::Index;
+use crate::job::{Job, Step};
+use crate::mutant::Mutant;
+use crate::store::{Active, Shared, Ticket};
+
+/// Data of one group at the most, in bytes, but at least one batch.
+const GROUP_BYTES: usize = 4 << 20;
+
+/// Brings submitted batches to the disk, in order.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    running: Option<Job<(Group, Result<()>)>>,
+    /// A group that found the disk full.
+    stalled: Option<Group>,
+}
+
+/// Batches that go to the disk together.
+#[derive(Debug)]
+struct Group {
+    /// The last batch's ticket.
+    ticket: Ticket,
+    hard_state: Option<HardState>,
+    /// The lowest index whose former entry some batch replaces.
+    truncated: Option<Index>,
+    /// Whether the segments have entries that are replaced: from here on.
+    cut: Option<Index>,
+    entries: Vec<Entry>,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Writer {
+            shared,
+            running: None,
+            stalled: None,
+        }
+    }
+
+    /// Whether a step would find work.
+    pub fn has_work(&self) -> bool {
+        self.running.is_some() || self.stalled.is_some() || {
+            let state = self.shared.state();
+            !state.queue.is_empty() && !state.poisoned
+        }
+    }
+
+    /// At most one file operation. `Stalled`: the disk is full, call again
+    /// later; the batches are kept.
+    ///
+    /// # Errors
+    /// Whatever made the store poisoned. Nothing more is acknowledged.
+    pub fn step(&mut self) -> Result<Step> {
+        let job = match &mut self.running {
+            Some(job) => job,
+            None => {
+                self.shared.state().check_open()?;
+                let Some(group) = self.stalled.take().or_else(|| take_group(&self.shared)) else {
+                    return Ok(Step::Idle);
+                };
+                let shared = self.shared.clone();
+                self.running.insert(Job::new(async move {
+                    let result = write(&shared, &group).await;
+                    (group, result)
+                }))
+            }
+        };
+        let Some((group, result)) = job.step() else {
+            return Ok(Step::Ran);
+        };
+        self.running = None;
+        match result {
+            Ok(()) => {
+                complete(&self.shared, &group);
+                Ok(Step::Ran)
+            }
+            Err(e) if e.is_no_space() && !self.shared.state().poisoned => {
+                // Nothing was promised. Bytes behind the last record may be
+                // there now: go on in a new segment, which hides them.
+                self.shared.state().active = None;
+                self.stalled = Some(group);
+                self.shared.observe(Event::Stalled);
+                Ok(Step::Stalled)
+            }
+            Err(e) => {
+                self.shared.poison();
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Folds queued batches into one group.
+fn take_group(shared: &Shared) -> Option<Group> {
+    let mut state = shared.state();
+    let mut group = Group {
+        ticket: 0,
+        hard_state: None,
+        truncated: None,
+        cut: None,
+        entries: Vec::new(),
+    };
+    let mut bytes = 0;
+    while let Some(command) = state.queue.front() {
+        bytes += command.entries.iter().map(|e| e.data.len()).sum::<usize>();
+        if bytes > GROUP_BYTES && group.ticket != 0 {
+            break;
+        }
+        let command = state.queue.pop_front()?;
+        group.ticket = command.ticket;
+        group.hard_state = command.hard_state.or(group.hard_state);
+        if let Some(from) = command.truncate_from {
+            let keep = group.entries.partition_point(|e| e.index < from);
+            group.entries.truncate(keep);
+            group.truncated = Some(group.truncated.map_or(from, |t| t.min(from)));
+            if from <= state.written_index {
+                group.cut = Some(group.cut.map_or(from, |c| c.min(from)));
+            }
+        }
+        group.entries.extend(command.entries);
+    }
+    if group.ticket == 0 {
+        return None;
+    }
+    state.writing = true;
+    Some(group)
+}
+
+/// The group is durable: raise what may be acknowledged.
+fn complete(shared: &Shared, group: &Group) {
+    let durable = {
+        let mut state = shared.state();
+        state.persisted = group.ticket;
+        state.writing = false;
+        let mut durable = state.written_index;
+        // A batch behind this group may have replaced some of it meanwhile.
+        for from in state.queue.iter().filter_map(|c| c.truncate_from) {
+            durable = durable.min(from.prev());
+        }
+        state.durable_index = durable;
+        state.trim_tail(shared.options.cache_bytes, durable);
+        durable
+    };
+    if let Some(from) = group.truncated {
+        shared.observe(Event::Truncated { from });
+    }
+    if group.truncated.is_some() || !group.entries.is_empty() {
+        shared.observe(Event::Durable { index: durable });
+    }
+}
+
+async fn write(shared: &Shared, group: &Group) -> Result<()> {
+    if let Some(hard_state) = group.hard_state {
+        write_hard_state(shared, hard_state).await?;
+    }
+    let (active, base) = {
+        let state = shared.state();
+        let base = group
+            .cut
+            .or(group.entries.first().map(|e| e.index))
+            .unwrap_or(Index(0));
+        (state.active.clone(), base)
+    };
+    if group.cut.is_none() && group.entries.is_empty() {
+        return Ok(());
+    }
+    match active {
+        Some(active) if group.cut.is_none() && active.end.offset < shared.options.segment_bytes => {
+            shared.observe(Event::Begin(Phase::Append));
+            append(shared, active, &group.entries).await?;
+            shared.observe(Event::End(Phase::Append));
+        }
+        Some(active)
+            if shared.options.mutants.has(Mutant::AppendAfterCut)
+                && group
+                    .cut
+                    .is_some_and(|cut| cut >= active.segment.header.base) =>
+        {
+            append_after_cut(shared, active, base, &group.entries).await?;
+        }
+        _ => {
+            let phase = if group.cut.is_some() {
+                Phase::Truncate
+            } else {
+                Phase::Roll
+            };
+            shared.observe(Event::Begin(phase));
+            let link = link_before(shared, base)?;
+            let (segment, end) = create_segment(shared, base, link, &group.entries).await?;
+            let hidden = publish_segment(shared, segment, end);
+            shared.state().garbage.extend(hidden);
+            shared.observe(Event::End(phase));
+        }
+    }
+    Ok(())
+}
+
+async fn write_hard_state(shared: &Shared, hard_state: HardState) -> Result<()> {
+    shared.observe(Event::Begin(Phase::HardState));
+    let mut file = shared.state().hard_state_file.clone();
+    if let Err(e) = file.write(hard_state).await {
+        // Either state counts now, so nothing may go on from here: also not
+        // after a full disk, which an overwrite does not meet.
+        shared.poison();
+        return Err(e);
+    }
+    shared.state().hard_state_file = file;
+    shared.observe(Event::HardStateDurable { hard_state });
+    shared.observe(Event::End(Phase::HardState));
+    Ok(())
+}
+
+/// Appends to the active segment. Durable on return.
+async fn append(shared: &Shared, active: Active, entries: &[Entry]) -> Result<()> {
+    let floor = shared.state().durable_index;
+    let mut buf = Vec::new();
+    let header = &active.segment.header;
+    let (end, marks) = encode(entries, active.end, floor, header.nonce, &mut buf);
+    let file = &active.segment.file;
+    file.write_all(&buf, active.end.offset).await?;
+    let rolls_next = end.offset >= shared.options.segment_bytes;
+    if !(rolls_next && shared.options.mutants.has(Mutant::RollSkipsSync)) {
+        sync_data(shared, file).await?;
+    }
+    for mark in marks {
+        active.segment.learn(mark);
+    }
+    let mut state = shared.state();
+    state.written_index = end.index.prev();
+    state.active = Some(Active {
+        segment: active.segment,
+        end,
+    });
+    Ok(())
+}
+
+/// A sync whose failure poisons: never tried again.
+async fn sync_data(shared: &Shared, file: &Handle) -> Result<()> {
+    let result = file.sync(SyncMode::Data).await;
+    if result.is_err() {
+        if shared.options.mutants.has(Mutant::RetryFailedSync) {
+            return file.sync(SyncMode::Data).await;
+        }
+        shared.poison();
+    }
+    result
+}
+
+/// Planted bug: the truncated records are overwritten in place.
+async fn append_after_cut(
+    shared: &Shared,
+    active: Active,
+    base: Index,
+    entries: &[Entry],
+) -> Result<()> {
+    let Active { segment, .. } = active;
+    let end = segment.locate(base)?;
+    // A segment that forgets what it knew about the records behind the cut.
+    let segment = Arc::new(Segment::new(segment.header, segment.file.clone()));
+    shared.observe(Event::Begin(Phase::Truncate));
+    {
+        let mut state = shared.state();
+        if let Some(last) = state.live.last_mut() {
+            *last = segment.clone();
+        }
+    }
+    append(shared, Active { segment, end }, entries).await?;
+    shared.observe(Event::End(Phase::Truncate));
+    Ok(())
+}
+
+/// Frames of `entries` from `at` on; the end, and every place between.
+fn encode(
+    entries: &[Entry],
+    mut at: Mark,
+    floor: Index,
+    nonce: u64,
+    out: &mut Vec<u8>,
+) -> (Mark, Vec<Mark>) {
+    let mut marks = Vec::with_capacity(entries.len());
+    for entry in entries {
+        assert_eq!(entry.index, at.index, "a batch continues the log");
+        let from = out.len();
+        let crc = record::encode(entry, at.prev_crc, floor, nonce, out);
+        at = Mark {
+            index: entry.index.next(),
+            offset: at.offset + (out.len() - from) as u64,
+            prev_crc: crc,
+            prev_term: entry.term,
+        };
+        marks.push(at);
+    }
+    (at, marks)
+}
+
+/// Where the record before `base` ends, for a segment that begins at `base`.
+pub(crate) fn link_before(shared: &Shared, base: Index) -> Result<Link> {
+    let prev = base.prev();
+    let (segment, active) = {
+        let state = shared.state();
+        let (snapshot_index, snapshot_term) = state.snapshot_end();
+        match state.segment_of(prev) {
+            Some((segment, _)) => (segment, state.active.clone()),
+            // The log begins here, or the snapshot stands in for what came before.
+            None if prev == snapshot_index => {
+                return Ok(Link {
+                    term: snapshot_term,
+                    ..Link::default()
+                });
+            }
+            None => unreachable!("{prev} is neither in the log nor the snapshot's end"),
+        }
+    };
+    let mark = match active {
+        Some(a) if a.end.index == base && Arc::ptr_eq(&a.segment, &segment) => a.end,
+        _ => segment.locate(base)?,
+    };
+    Ok(Link {
+        term: mark.prev_term,
+        generation: segment.header.generation,
+        end: mark.offset,
+        crc: mark.prev_crc,
+    })
+}
+
+/// Writes a segment that begins with `entries` and brings it into place.
+/// Durable on return, name and content.
+pub(crate) async fn create_segment(
+    shared: &Shared,
+    base: Index,
+    prev: Link,
+    entries: &[Entry],
+) -> Result<(SharedSegment, Mark)> {
+    let prepared = shared.state().prepared.take();
+    let header = SegmentHeader {
+        log_id: shared.log_id,
+        base,
+        generation: shared.state().next_generation(),
+        nonce: shared.host.env.random(),
+        prev,
+        created_at_ms: shared.host.env.now_ms(),
+    };
+    let start = Mark {
+        index: base,
+        offset: RECORDS,
+        prev_crc: prev.crc,
+        prev_term: prev.term,
+    };
+    let mut buf = header.encode().to_vec();
+    // Everything before the base is durable: the segment before lost its last
+    // chance to be torn when its own sync returned.
+    let (end, marks) = encode(entries, start, base.prev(), header.nonce, &mut buf);
+    let (tmp, file, mode) = match prepared {
+        Some(p) => (p.name, p.file, SyncMode::Data),
+        None => {
+            let tmp = shared.tmp_name("segment");
+            // Whatever happens to it: unless it gets its name it is garbage.
+            shared.state().garbage.push(tmp.clone());
+            let file = shared.dir.create_new(&tmp).await?;
+            (tmp, file, SyncMode::All)
+        }
+    };
+    if let Err(e) = file.write_all(&buf, 0).await {
+        let mut state = shared.state();
+        if !state.garbage.contains(&tmp) {
+            state.garbage.push(tmp);
+        }
+        return Err(e);
+    }
+    if let Err(e) = file.sync(mode).await {
+        shared.poison();
+        return Err(e);
+    }
+    shared.state().garbage.retain(|name| *name != tmp);
+    let name = header.file_name();
+    if let Err(e) = shared.dir.rename(&tmp, &name).await {
+        shared.state().garbage.push(tmp);
+        return Err(e);
+    }
+    if let Err(e) = shared.dir.sync().await {
+        shared.poison();
+        return Err(e);
+    }
+    shared.observe(Event::SegmentCreated {
+        base,
+        generation: header.generation,
+    });
+    let segment = Segment::new(header, file.renamed(shared.dir.join(&name)));
+    for mark in marks {
+        segment.learn(mark);
+    }
+    Ok((Arc::new(segment), end))
+}
+
+/// The new segment takes over; what it hides is garbage from now on.
+pub(crate) fn publish_segment(shared: &Shared, segment: SharedSegment, end: Mark) -> Vec<String> {
+    let mut state = shared.state();
+    let hidden = state
+        .live
+        .partition_point(|s| s.header.base < segment.header.base);
+    let names: Vec<_> = state
+        .live
+        .drain(hidden..)
+        .map(|s| s.header.file_name())
+        .collect();
+    state.live.push(segment.clone());
+    state.written_index = end.index.prev();
+    state.active = Some(Active { segment, end });
+    names
+}

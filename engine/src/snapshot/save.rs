@@ -1,0 +1,132 @@
+//! Saving a snapshot of the local state machine.
+
+use std::sync::Arc;
+
+use super::reader::SnapshotReader;
+use super::writer::{Finished, SnapshotWriter};
+use crate::entry::SnapshotMeta;
+use crate::error::Result;
+use crate::event::{Event, Phase};
+use crate::job::{Job, turn};
+use crate::mutant::Mutant;
+use crate::store::Shared;
+
+/// A frozen state of a state machine, read once from front to back.
+pub trait SnapshotSource: Send {
+    /// Appends up to about `max` bytes to `out`; `false` once everything was given.
+    fn read(&mut self, out: &mut Vec<u8>, max: usize) -> bool;
+}
+
+/// See [`crate::store::Store::save_snapshot`].
+pub(crate) fn save(
+    shared: Arc<Shared>,
+    meta: SnapshotMeta,
+    mut source: Box<dyn SnapshotSource>,
+) -> Job<Result<bool>> {
+    Job::new(async move {
+        shared.state().check_open()?;
+        shared.observe(Event::Begin(Phase::SnapshotSave));
+        let mut writer = SnapshotWriter::create(&shared, meta).await?;
+        let tmp = writer.tmp.clone();
+        let saved = match stream(&shared, &mut source, &mut writer).await {
+            Ok(()) => finish(&shared, writer).await,
+            Err(e) => Err(e),
+        };
+        if !matches!(saved, Ok(true)) {
+            // Unlinking a name that is gone already is fine.
+            shared.state().garbage.push(tmp);
+        }
+        shared.observe(Event::End(Phase::SnapshotSave));
+        saved
+    })
+}
+
+async fn stream(
+    shared: &Shared,
+    source: &mut Box<dyn SnapshotSource>,
+    writer: &mut SnapshotWriter,
+) -> Result<()> {
+    let mut piece = Vec::new();
+    let mut more = true;
+    while more {
+        piece.clear();
+        more = source.read(&mut piece, writer.wanted());
+        writer.push(&piece).await?;
+        shared.state().check_open()?;
+    }
+    writer.finish_data().await
+}
+
+async fn finish(shared: &Shared, writer: SnapshotWriter) -> Result<bool> {
+    let last_index = writer.last_index();
+    let _publishing = Publishing::begin(shared).await;
+    let (newest, min_generation) = {
+        let state = shared.state();
+        let min = state.snapshot.as_ref().map_or(0, |s| s.min_generation());
+        (state.snapshot_end().0, min)
+    };
+    if last_index <= newest && !shared.options.mutants.has(Mutant::OlderSnapshotReplaces) {
+        return Ok(false);
+    }
+    let finished = writer.finish(shared, min_generation).await?;
+    let reader = publish(shared, finished).await?;
+    let meta = reader.meta().clone();
+    shared.state().snapshot = Some(reader);
+    shared.observe(Event::SnapshotSaved { meta });
+    Ok(true)
+}
+
+/// Renames the file over the current snapshot. Durable on return.
+pub(super) async fn publish(shared: &Shared, finished: Finished) -> Result<SnapshotReader> {
+    let Finished {
+        tmp,
+        file,
+        header,
+        meta,
+    } = finished;
+    let file = file.renamed(shared.dir.join(super::NAME));
+    let reader = SnapshotReader::new(file, header, meta);
+    if shared
+        .options
+        .mutants
+        .has(Mutant::CleanBeforeSnapshotDurable)
+    {
+        shared.state().snapshot = Some(reader.clone());
+        turn().await;
+    }
+    // From here on either snapshot may be the one that a crash leaves.
+    let renamed = async {
+        shared.dir.rename(&tmp, super::NAME).await?;
+        shared.dir.sync().await
+    }
+    .await;
+    if let Err(e) = renamed {
+        if !e.is_no_space() {
+            shared.poison();
+        }
+        return Err(e);
+    }
+    Ok(reader)
+}
+
+/// Held from the decision whether a snapshot is taken until it is durable.
+/// Saves and installs take it, so that neither overtakes the other.
+pub(super) struct Publishing<'a> {
+    shared: &'a Shared,
+}
+
+impl<'a> Publishing<'a> {
+    /// Waits for the other one, step by step.
+    pub async fn begin(shared: &'a Shared) -> Self {
+        while std::mem::replace(&mut shared.state().publishing, true) {
+            turn().await;
+        }
+        Publishing { shared }
+    }
+}
+
+impl Drop for Publishing<'_> {
+    fn drop(&mut self) {
+        self.shared.state().publishing = false;
+    }
+}

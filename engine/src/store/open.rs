@@ -1,0 +1,514 @@
+//! Recovery: look, decide, make durable, act.
+//!
+//! 1. **Look**, without changing anything: the hard state, the snapshot's
+//!    header, the segments' headers, the records of the last live segment. A
+//!    read error fails the open; it is never taken for a bad record.
+//! 2. **Decide** which segments count and where the log ends. A broken chain
+//!    above the snapshot, or a bad record that was durable, is corruption:
+//!    refuse, name the file and the offset, change nothing.
+//! 3. **Make durable** what was seen and is not proven durable: after a kill the
+//!    cache may hold what the disk does not, and after a failed sync the pages
+//!    are clean, so another sync would prove nothing. Those records are written
+//!    again, into a new segment, and so is the hard state.
+//! 4. **Act**: unfinished files are removed; the rest of the garbage is the
+//!    cleaner's. Appends go on in a new segment.
+//!
+//! A crash at any point of this, and another open, come to the same answer.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use super::chain::hide;
+use super::{Active, Options, Report, Shared, State};
+use crate::bytes::SECTOR;
+use crate::entry::Entry;
+use crate::error::{Corruption, Error, Result};
+use crate::event::{Event, Phase};
+use crate::fs::dir::{Dir, Handle};
+use crate::hard_state::{self, HardStateFile};
+use crate::host::Host;
+use crate::ids::{Index, Term};
+use crate::log::record::{self, HEADER, RecordHeader};
+use crate::log::segment::{self, Link, Mark, Scan, Scanned, Segment, SegmentHeader, SharedSegment};
+use crate::log::writer::{create_segment, publish_segment};
+use crate::mutant::Mutant;
+use crate::snapshot::{self, SnapshotReader};
+
+const LOCK: &str = "LOCK";
+/// Bytes read at once.
+const READ: u64 = 1 << 20;
+
+pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(Shared, Report)> {
+    host.env.observe(Event::Begin(Phase::Recovery));
+    let dir = Dir::new(host.fs.clone(), path);
+    let mut report = Report::default();
+    dir.create().await?;
+    let lock = dir.lock(LOCK).await?;
+    let names = dir.list().await?;
+    let found = look(&host, &dir, &names, &mut report).await?;
+    let snapshot_end = found
+        .snapshot
+        .as_ref()
+        .map_or(Index(0), |s| s.meta().last_index);
+    let live = follow(
+        &dir,
+        found.segments,
+        &found.snapshot,
+        snapshot_end,
+        &mut report,
+    )
+    .await?;
+    let tail = match live.last() {
+        Some(last) => read_tail(last, &options, &mut report).await?,
+        None => Tail::default(),
+    };
+
+    let (last_index, last_term) = match live.last() {
+        Some(_) => (tail.end.index.prev(), tail.end.prev_term),
+        None => (Index(0), Term(0)),
+    };
+    let snapshot_meta = found.snapshot.as_ref().map(|s| s.meta().clone());
+    let mut state = State {
+        hard_state: found.hard_state.current.hard_state,
+        last_index,
+        last_term,
+        tail: VecDeque::new(),
+        tail_bytes: 0,
+        queue: VecDeque::new(),
+        next_ticket: 1,
+        persisted: 0,
+        durable_index: last_index,
+        written_index: last_index,
+        live,
+        active: None,
+        hard_state_file: found.hard_state,
+        snapshot: found.snapshot,
+        generation: found.generation,
+        prepared: None,
+        garbage: Vec::new(),
+        publishing: false,
+        writing: false,
+        poisoned: false,
+    };
+    let mut unproven = tail.unproven;
+    if let Some(meta) = &snapshot_meta
+        && last_index < meta.last_index
+    {
+        // All that the log still has lies below the snapshot's end.
+        let covered = state.live.drain(..).map(|s| s.header.file_name());
+        report.garbage.extend(covered);
+        if last_index > Index(0) {
+            report.decisions.push(format!(
+                "log ends at {last_index}, the snapshot at {}: the log begins anew",
+                meta.last_index
+            ));
+        }
+        unproven.clear();
+        state.last_index = meta.last_index;
+        state.last_term = meta.last_term;
+        state.durable_index = meta.last_index;
+        state.written_index = meta.last_index;
+    }
+    let log_id = state.hard_state_file.current.log_id;
+    let hard_state = state.hard_state;
+    let shared = Shared {
+        host,
+        dir,
+        options,
+        log_id,
+        state: Mutex::new(state),
+        _lock: lock,
+    };
+
+    // Unfinished files mean nothing in any state, and their space may be needed.
+    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        shared.dir.unlink(name).await?;
+        report.garbage.push(name.clone());
+    }
+    make_durable(&shared, unproven, tail.end, &mut report).await?;
+    let mut file = shared.state().hard_state_file.clone();
+    file.write(hard_state).await?;
+    {
+        let mut state = shared.state();
+        state.hard_state_file = file;
+        let garbage = report.garbage.iter().filter(|name| !name.ends_with(".tmp"));
+        let garbage: Vec<_> = garbage.cloned().collect();
+        state.garbage.extend(garbage);
+        report.first_index = state.first_index();
+        report.last_index = state.last_index;
+    }
+    shared.dir.sync().await?;
+    report.hard_state = hard_state;
+    report.snapshot = snapshot_meta;
+    shared.observe(Event::Recovered(Box::new(report.clone())));
+    shared.observe(Event::End(Phase::Recovery));
+    Ok((shared, report))
+}
+
+/// What is in the directory.
+struct Found {
+    hard_state: HardStateFile,
+    snapshot: Option<SnapshotReader>,
+    segments: Vec<SharedSegment>,
+    /// The highest generation seen.
+    generation: u64,
+}
+
+async fn look(host: &Host, dir: &Dir, names: &[String], report: &mut Report) -> Result<Found> {
+    let segment_names: Vec<_> = names
+        .iter()
+        .filter(|name| segment::parse_name(name).is_some())
+        .collect();
+    let has_snapshot = names.iter().any(|name| name == snapshot::NAME);
+    let hard_state = if names.iter().any(|name| name == hard_state::NAME) {
+        let (file, bad_slot) = HardStateFile::open(dir).await?;
+        report.bad_hard_state_slot = bad_slot;
+        if bad_slot {
+            report
+                .decisions
+                .push("hard state: one slot is bad, the other one counts".into());
+        }
+        file
+    } else if segment_names.is_empty() && !has_snapshot {
+        report
+            .decisions
+            .push("no hard state, no log, no snapshot: a new store".into());
+        let tmp = format!("{}-{:016x}.tmp", hard_state::NAME, host.env.random());
+        HardStateFile::create(dir, host.env.random(), &tmp).await?
+    } else {
+        return Err(Error::Corrupt {
+            path: dir.join(hard_state::NAME),
+            offset: 0,
+            what: Corruption::NoHardState,
+        });
+    };
+    let log_id = hard_state.current.log_id;
+    let snapshot = if has_snapshot {
+        let reader = SnapshotReader::open(dir).await?;
+        if reader.log_id() != log_id {
+            return Err(Error::Corrupt {
+                path: dir.join(snapshot::NAME),
+                offset: 16,
+                what: Corruption::Foreign,
+            });
+        }
+        report.decisions.push(format!(
+            "snapshot: up to {}/{}",
+            reader.meta().last_term,
+            reader.meta().last_index
+        ));
+        Some(reader)
+    } else {
+        None
+    };
+    let min_generation = snapshot.as_ref().map_or(0, SnapshotReader::min_generation);
+    let mut generation = min_generation;
+    let mut segments: Vec<SharedSegment> = Vec::new();
+    for name in segment_names {
+        let file = dir.open(name).await?;
+        let Some(header) = read_header(&file, name, log_id, min_generation).await? else {
+            report
+                .decisions
+                .push(format!("{name}: dead, its header is bad"));
+            report.garbage.push(name.clone());
+            continue;
+        };
+        if segments
+            .iter()
+            .any(|s| s.header.generation == header.generation)
+        {
+            return Err(corrupt(&file, 32, Corruption::SegmentHeader));
+        }
+        generation = generation.max(header.generation);
+        segments.push(Arc::new(Segment::new(header, file)));
+    }
+    Ok(Found {
+        hard_state,
+        snapshot,
+        segments,
+        generation,
+    })
+}
+
+fn corrupt(file: &Handle, offset: u64, what: Corruption) -> Error {
+    Error::Corrupt {
+        path: file.path().to_owned(),
+        offset,
+        what,
+    }
+}
+
+/// `None`: bad, but by its name a segment that the snapshot declared dead.
+async fn read_header(
+    file: &Handle,
+    name: &str,
+    log_id: u64,
+    min_generation: u64,
+) -> Result<Option<SegmentHeader>> {
+    let mut sector = [0; SECTOR];
+    file.read(&mut sector, 0).await?;
+    match SegmentHeader::decode(&sector) {
+        Ok(Some(header)) if header.log_id != log_id => Err(corrupt(file, 16, Corruption::Foreign)),
+        // The header is the truth, and a segment gets its name once: another
+        // name means that somebody moved files about.
+        Ok(Some(header)) if header.file_name() == name => Ok(Some(header)),
+        Ok(None) if segment::parse_name(name).is_some_and(|(_, g)| g < min_generation) => Ok(None),
+        Ok(_) => Err(corrupt(file, 0, Corruption::SegmentHeader)),
+        Err(found) => Err(Error::Version {
+            path: file.path().to_owned(),
+            found,
+            known: segment::VERSION,
+        }),
+    }
+}
+
+/// The live chain, oldest first; all else goes to the garbage.
+async fn follow(
+    dir: &Dir,
+    segments: Vec<SharedSegment>,
+    snapshot: &Option<SnapshotReader>,
+    snapshot_end: Index,
+    report: &mut Report,
+) -> Result<Vec<SharedSegment>> {
+    let headers: Vec<_> = segments.iter().map(|s| s.header).collect();
+    let min_generation = snapshot.as_ref().map_or(0, SnapshotReader::min_generation);
+    let chain = hide(&headers, min_generation);
+    for &i in &chain.garbage {
+        let why = if headers[i].generation < min_generation {
+            "dead"
+        } else {
+            "hidden"
+        };
+        report
+            .decisions
+            .push(format!("{}: {why}", headers[i].file_name()));
+        report.garbage.push(headers[i].file_name());
+    }
+    let mut live: Vec<_> = chain.live.iter().map(|&i| segments[i].clone()).collect();
+    // From the newest back, as far as each segment is continued by the next.
+    let mut first = live.len();
+    while first > 0 {
+        let Some(next) = live.get(first) else {
+            first -= 1; // the newest one
+            continue;
+        };
+        if continues(&live[first - 1], next).await? {
+            first -= 1;
+            continue;
+        }
+        if next.header.base.prev() > snapshot_end {
+            return Err(corrupt(
+                &live[first - 1].file,
+                next.header.prev.end,
+                Corruption::BrokenChain,
+            ));
+        }
+        break;
+    }
+    for covered in live.drain(..first) {
+        let name = covered.header.file_name();
+        report
+            .decisions
+            .push(format!("{name}: below a gap that the snapshot covers"));
+        report.garbage.push(name);
+    }
+    if let Some(oldest) = live.first()
+        && oldest.header.base.prev() > snapshot_end
+    {
+        return Err(Error::Corrupt {
+            path: dir.path().to_owned(),
+            offset: 0,
+            what: Corruption::Gap {
+                from: snapshot_end.next(),
+                to: oldest.header.base.prev(),
+            },
+        });
+    }
+    Ok(live)
+}
+
+/// Whether `next` was begun where `segment` ends (or was cut).
+async fn continues(segment: &Segment, next: &Segment) -> Result<bool> {
+    let link = next.header.prev;
+    let generation = segment.header.generation;
+    if link.generation != generation || link.end < segment::RECORDS + 4 {
+        return Ok(false);
+    }
+    let mut crc = [0; 4];
+    segment.file.read(&mut crc, link.end - 4).await?;
+    Ok(u32::from_le_bytes(crc) == link.crc)
+}
+
+/// The end of the log, as the last live segment has it.
+#[derive(Default)]
+struct Tail {
+    /// Records that are there but not proven durable, each with its place.
+    unproven: VecDeque<(Mark, Entry)>,
+    /// Behind the last record.
+    end: Mark,
+}
+
+async fn read_tail(last: &Segment, options: &Options, report: &mut Report) -> Result<Tail> {
+    let len = last.file.len().await?;
+    let mut scan = Scan::new(&last.header);
+    scan.trusting = options.mutants.has(Mutant::AcceptTornRecord);
+    // What stands before a segment was durable before it got its name.
+    let mut proven = last.header.base.prev();
+    let mut unproven: VecDeque<(Mark, Entry)> = VecDeque::new();
+    loop {
+        let at = scan.next;
+        match scan.step(len) {
+            Scanned::Record(header) => {
+                last.learn(scan.next);
+                proven = proven.max(header.sync_floor);
+                unproven.push_back((at, scan.entry(&header)));
+                while unproven.front().is_some_and(|(_, e)| e.index <= proven) {
+                    unproven.pop_front();
+                }
+            }
+            Scanned::Need(n) => {
+                let want = (len - at.offset).min(READ).max(n as u64);
+                let (offset, buf) = scan.space(want as usize);
+                let asked = buf.len();
+                let got = last.file.read(buf, offset).await?;
+                if got < asked && offset + (got as u64) < len {
+                    // Shorter than its own length: the disk does not say why.
+                    return Err(corrupt(&last.file, offset, Corruption::DurableRecord));
+                }
+                scan.filled(asked, got);
+            }
+            Scanned::End => break,
+        }
+    }
+    let end = scan.next;
+    let behind = look_behind(last, end, len).await?;
+    let name = last.header.file_name();
+    if behind.floor >= end.index {
+        // Something written later knew this record to be durable.
+        return Err(corrupt(&last.file, end.offset, Corruption::DurableRecord));
+    }
+    if behind.is_clean {
+        report
+            .decisions
+            .push(format!("{name}: ends cleanly at {}", end.index.prev()));
+    } else {
+        report.decisions.push(format!(
+            "{name} @{}: bad record where {} would be, nothing newer: torn tail",
+            end.offset, end.index
+        ));
+        report.torn_tail = Some((last.file.path().to_owned(), end.offset));
+        report.ambiguous_tail = true;
+    }
+    report.proven_index = proven;
+    Ok(Tail { unproven, end })
+}
+
+/// What lies behind the last good record.
+struct Behind {
+    /// Nothing but zeros.
+    is_clean: bool,
+    /// The highest sync floor of a record that is right by itself.
+    floor: Index,
+}
+
+async fn look_behind(last: &Segment, end: Mark, len: u64) -> Result<Behind> {
+    let mut behind = Behind {
+        is_clean: true,
+        floor: Index(0),
+    };
+    let nonce = last.header.nonce;
+    let mut at = end.offset;
+    let mut buf = Vec::new();
+    while at < len {
+        let n = (len - at).min(READ) as usize;
+        buf.resize(n, 0);
+        let got = last.file.read(&mut buf, at).await?;
+        let bytes = &buf[..got];
+        if got == 0 {
+            break;
+        }
+        if bytes.iter().any(|&b| b != 0) {
+            behind.is_clean = false;
+            for offset in (0..bytes.len()).step_by(8) {
+                let Some(header) = bytes[offset..]
+                    .first_chunk::<HEADER>()
+                    .and_then(|first| RecordHeader::decode(first, nonce))
+                else {
+                    continue;
+                };
+                let frame_at = at + offset as u64;
+                let frame_len = header.frame_len();
+                if frame_at + frame_len as u64 > len || header.sync_floor <= behind.floor {
+                    continue;
+                }
+                let verified = match bytes.get(offset..offset + frame_len) {
+                    Some(frame) => record::verify(frame, nonce),
+                    None => {
+                        let mut frame = vec![0; frame_len];
+                        let got = last.file.read(&mut frame, frame_at).await?;
+                        (got == frame_len)
+                            .then(|| record::verify(&frame, nonce))
+                            .flatten()
+                    }
+                };
+                if verified.is_some() {
+                    behind.floor = header.sync_floor;
+                }
+            }
+        }
+        // A header may begin in the last bytes of this piece.
+        let step = if (got as u64) < READ {
+            got
+        } else {
+            got - (HEADER - 8)
+        };
+        at += step as u64;
+    }
+    Ok(behind)
+}
+
+/// Writes the records that are not proven durable again, into a new segment.
+async fn make_durable(
+    shared: &Shared,
+    unproven: VecDeque<(Mark, Entry)>,
+    end: Mark,
+    report: &mut Report,
+) -> Result<()> {
+    let mutants = shared.options.mutants;
+    if mutants.has(Mutant::AppendAfterCut) {
+        let mut state = shared.state();
+        let segment = state.live.last().cloned();
+        state.active = segment.map(|segment| Active { segment, end });
+        return Ok(());
+    }
+    let Some(&(first, _)) = unproven.front() else {
+        return Ok(());
+    };
+    if mutants.has(Mutant::RecoverWithoutCopy) {
+        return Ok(());
+    }
+    let Some(last) = shared.state().live.last().cloned() else {
+        unreachable!("the records were read from the last segment");
+    };
+    let link = if first.index == last.header.base {
+        last.header.prev
+    } else {
+        Link {
+            term: first.prev_term,
+            generation: last.header.generation,
+            end: first.offset,
+            crc: first.prev_crc,
+        }
+    };
+    let entries: Vec<Entry> = unproven.into_iter().map(|(_, entry)| entry).collect();
+    report.decisions.push(format!(
+        "{}..{} are not proven durable: written again",
+        first.index,
+        end.index.prev()
+    ));
+    let (segment, end) = create_segment(shared, first.index, link, &entries).await?;
+    // Whole and durable: appends may go on in it.
+    report.garbage.extend(publish_segment(shared, segment, end));
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! What an open found and decided.
+
+use std::path::PathBuf;
+
+use crate::entry::{HardState, SnapshotMeta};
+use crate::ids::Index;
+
+/// What recovery found and decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    pub first_index: Index,
+    pub last_index: Index,
+    pub hard_state: HardState,
+    pub snapshot: Option<SnapshotMeta>,
+    /// Everything at or below was proven to have been durable before the open.
+    pub proven_index: Index,
+    /// The log was cut here: file and offset of the first bad record.
+    pub torn_tail: Option<(PathBuf, u64)>,
+    /// The cut could also be a durable record that rotted: the node should not
+    /// vote before it caught up (Protocol-Aware Recovery, FAST'18).
+    pub ambiguous_tail: bool,
+    /// One slot of the hard state was bad; the other one was taken.
+    pub bad_hard_state_slot: bool,
+    /// Files without meaning: unfinished, dead or hidden. The unfinished ones
+    /// are gone already, the others are left to the cleaner.
+    pub garbage: Vec<String>,
+    /// Decisions in the order they were taken, one line each, for people.
+    pub decisions: Vec<String>,
+}
