@@ -1,0 +1,64 @@
+//! Reads a store back through its public interface.
+
+use afterimage_engine::raft::LogView;
+use afterimage_engine::store::Store;
+use afterimage_engine::{Error, Index};
+
+use crate::trace::Contents;
+
+/// Data read at once, in bytes.
+const PIECE: usize = 1 << 20;
+
+impl Contents {
+    /// Everything that the store holds.
+    ///
+    /// # Errors
+    /// A failed file operation. Bytes that are wrong are no error here: they
+    /// are said in `unreadable`.
+    pub fn read(store: &Store) -> Result<Contents, Error> {
+        let mut contents = Contents {
+            hard_state: store.hard_state(),
+            first_index: store.first_index(),
+            last_index: store.last_index(),
+            ..Contents::default()
+        };
+        let read = read_log(store, &mut contents).and_then(|()| read_snapshot(store, &mut contents));
+        match read {
+            Ok(()) => Ok(contents),
+            Err(e @ Error::Io { .. }) => Err(e),
+            Err(e) => {
+                contents.unreadable = Some(e.to_string());
+                Ok(contents)
+            }
+        }
+    }
+}
+
+fn read_log(store: &Store, contents: &mut Contents) -> Result<(), Error> {
+    let mut next: Index = contents.first_index;
+    while next <= contents.last_index {
+        let entries = store.entries(next, PIECE)?;
+        next = next + entries.len() as u64;
+        contents.entries.extend(entries.iter().map(|e| e.id()));
+    }
+    Ok(())
+}
+
+fn read_snapshot(store: &Store, contents: &mut Contents) -> Result<(), Error> {
+    let Some(reader) = store.open_snapshot()? else {
+        return Ok(());
+    };
+    let mut crc = crc32fast::Hasher::new();
+    let mut offset = 0;
+    loop {
+        let piece = reader.read(offset)?;
+        if piece.is_empty() {
+            break;
+        }
+        crc.update(&piece);
+        offset += piece.len() as u64;
+    }
+    let meta = reader.meta();
+    contents.snapshot = Some((meta.last_index, meta.last_term, crc.finalize()));
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The end of a run: everything heals, a last client writes, and the cluster
+//! must come to one leader and one state within a bound.
+
+use afterimage_engine::NodeId;
+
+use super::clients::Client;
+use super::member::Life;
+use super::{Happening, Subject, World};
+use crate::rng::Ratio;
+use crate::trace::What;
+
+/// Between two looks at the cluster.
+const LOOK_US: u64 = 20_000;
+
+impl<S: Subject> World<S> {
+    /// No fault from here on.
+    pub(super) fn heal(&mut self) {
+        self.healed = true;
+        self.net.heal();
+        for id in (1..=self.nodes()).map(NodeId) {
+            let member = self.member(id);
+            member.disk.disarm_crash();
+            member.disk.disarm_fails();
+            member.disk.limit_space(None);
+            member.disk.short_io(Ratio::default());
+            member.armed = None;
+            member.recovery_crashes.clear();
+            member.slow_factor = 1;
+            if member.life == Life::Down {
+                self.boot_in(id, 0);
+            }
+        }
+        self.record(None, What::Healed);
+        // The witness: its write must go through.
+        let id = self.clients.len() as u64 + 1;
+        let mut witness = Client::new(self.plan.seed, id);
+        let operation = witness.put(0);
+        self.clients.push(witness);
+        self.invoke(self.clients.len() - 1, operation, 0);
+        self.queue.push(self.now_us + LOOK_US, Happening::Look);
+    }
+
+    /// Has the cluster converged?
+    pub(super) async fn look(&mut self) {
+        let since_us = self.now_us - self.plan.cluster.duration_ms * 1000;
+        let within_us = self.has_converged().then_some(since_us);
+        if within_us.is_none() && since_us < self.plan.cluster.converge_ms * 1000 {
+            self.queue.push(self.now_us + LOOK_US, Happening::Look);
+            return;
+        }
+        self.record(None, What::Converged { within_us });
+        for id in (1..=self.nodes()).map(NodeId) {
+            if !self.member(id).is_up() {
+                continue;
+            }
+            let outcome = self.call(id, super::replica::Command::Status).await;
+            let Some(status) = outcome.status else {
+                continue;
+            };
+            let last = What::Final {
+                leader: status.leader,
+                term: status.term,
+                commit: status.commit,
+                applied: status.applied,
+                state: status.state,
+            };
+            self.record(Some(id), last);
+        }
+        self.finished = true;
+    }
+
+    fn has_converged(&self) -> bool {
+        let Some(leader) = self.leader() else {
+            return false;
+        };
+        let status = self.members[leader.0 as usize - 1].status;
+        // Every client has its answer, the witness among them.
+        self.clients.iter().all(|c| c.outstanding.is_none())
+            && self.members.iter().all(|m| {
+                m.is_up()
+                    && m.status.term == status.term
+                    && m.status.applied == status.commit
+                    && m.status.leader == (m.id == leader)
+            })
+    }
+}

@@ -1,0 +1,276 @@
+//! How members come up, die, lose power and come up again.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use afterimage_engine::store::Store;
+use afterimage_engine::{Error, Host, NodeId};
+use madsim::runtime::Handle;
+
+use super::env::SimEnv;
+use super::member::{Life, Member};
+use super::replica::{Command, DIR, Mailbox, Status, process};
+use super::{Happening, Subject, World, is_excused};
+use crate::disk::{CrashTrigger, Fates, SimFs};
+use crate::plan::{Action, Plan};
+use crate::rng::{Ratio, hash};
+use crate::trace::{Contents, What};
+
+/// Between the end of a process that died by itself and its next start.
+const RESTART_US: u64 = 50_000;
+/// The same after several opens that failed in a row, at the most.
+const RESTART_US_MAX: u64 = 500_000;
+/// One boot in this many is watched by a twin.
+const TWIN_EVERY: u64 = 3;
+
+pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<S> {
+    let disk = SimFs::new(hash(&[plan.seed, id.0]));
+    disk.record_ops(true);
+    disk.short_io(plan.disk.short);
+    Member {
+        id,
+        disk,
+        env: Arc::new(SimEnv::new(hash(&[plan.seed, id.0]), "env")),
+        mailbox: Mailbox::new(),
+        process: handle.create_node().name(format!("n{id}")).build().id(),
+        incarnation: 0,
+        life: Life::Down,
+        status: Status::default(),
+        due: Default::default(),
+        armed: None,
+        recovery_crashes: VecDeque::new(),
+        slow_factor: 1,
+        full: false,
+        twin: None,
+        failed_opens: 0,
+        settled: true,
+    }
+}
+
+impl<S: Subject> World<S> {
+    pub(super) fn boot_in(&mut self, node: NodeId, after_us: u64) {
+        let at = self.now_us + after_us;
+        self.queue.push(at, Happening::Boot { node });
+    }
+
+    /// Starts the process: a new incarnation opens its store.
+    pub(super) async fn boot(&mut self, node: NodeId) {
+        if self.member(node).life != Life::Down {
+            return;
+        }
+        let config = self.config(node);
+        let bug = self.options.mutant.and_then(|m| m.fs_bug());
+        let seed = self.plan.seed;
+        let now_us = self.now_us;
+        let member = self.member(node);
+        member.incarnation += 1;
+        member.life = Life::Booting;
+        member.due = Default::default();
+        let incarnation = member.incarnation;
+        member.twin = None;
+        let draw = hash(&[seed, node.0, incarnation, now_us]);
+        let twin = (incarnation > 1 && draw % TWIN_EVERY == 0).then(|| member.disk.fork());
+        let fs = member.disk.boot();
+        let armed = (!self.healed)
+            .then(|| self.member(node).recovery_crashes.pop_front())
+            .flatten();
+        if let Some(at) = armed
+            && let Action::Crash {
+                pattern,
+                nth,
+                point,
+                ..
+            } = &self.plan.steps[at].action
+        {
+            let trigger = CrashTrigger {
+                pattern: pattern.clone(),
+                nth: (*nth).max(1),
+                point: *point,
+            };
+            let member = self.member(node);
+            member.armed = Some(at);
+            member.disk.arm_crash(trigger);
+        }
+        self.record(Some(node), What::Boot { incarnation });
+        if let Some(twin) = twin {
+            let settled = self.member(node).settled;
+            let answer = self.open_twin(&twin, node, settled, draw);
+            self.member(node).twin = Some(answer);
+        }
+        let member = self.member(node);
+        member.settled = false;
+        member.mailbox = Mailbox::new();
+        let host = Host {
+            fs: crate::mutants::wrap(fs, bug),
+            env: member.env.clone(),
+        };
+        let handle = Handle::current();
+        handle.restart(member.process);
+        let Some(process_node) = handle.get_node(member.process) else {
+            unreachable!("created with the member");
+        };
+        process_node.spawn_local(process(member.mailbox.clone()));
+        let machine = S::fresh();
+        let boot = Command::Boot {
+            host,
+            config,
+            machine,
+        };
+        let outcome = self.call(node, boot).await;
+        if let Some(panic) = outcome.panic {
+            self.recorder.panicked(format!("n{node} panicked: {panic}"));
+        }
+        let step = Happening::BootStep { node, incarnation };
+        self.queue.push(now_us + super::WAKE_US, step);
+    }
+
+    /// One file operation of the open.
+    pub(super) async fn boot_step(&mut self, node: NodeId) {
+        let outcome = self.call(node, Command::BootStep).await;
+        let incarnation = self.member(node).incarnation;
+        let opened = outcome.status.is_some();
+        let failed = outcome.error.clone();
+        if outcome.panic.is_some() || self.member(node).disk.crash_fired() {
+            self.settle(node, outcome, None).await;
+            return;
+        }
+        if let Some(error) = failed {
+            self.take_records(node);
+            let excused = is_excused(&error);
+            let what = What::OpenFailed {
+                error: error.to_string(),
+                excused,
+            };
+            self.record(Some(node), what);
+            self.stop_process(node).await;
+            let member = self.member(node);
+            member.disk.kill();
+            member.failed_opens += 1;
+            let wait = RESTART_US * u64::from(member.failed_opens);
+            self.boot_in(node, wait.min(RESTART_US_MAX));
+            return;
+        }
+        if !opened {
+            let took_us = self.take_records(node);
+            let step = Happening::BootStep { node, incarnation };
+            self.queue.push(self.now_us + took_us, step);
+            return;
+        }
+        let inspected = self.call(node, Command::Inspect).await;
+        self.take_records(node);
+        if let Some(error) = inspected.error {
+            self.died(node, &error).await;
+            return;
+        }
+        let member = self.member(node);
+        member.life = Life::Up;
+        member.failed_opens = 0;
+        let twin = member.twin.take();
+        if let Some(contents) = inspected.contents {
+            self.record(Some(node), What::Up(contents));
+        }
+        if let Some(contents) = twin {
+            self.record(Some(node), What::Reopened { contents });
+        }
+        let tick = Happening::Tick { node, incarnation };
+        // Members do not tick in unison.
+        let phase = hash(&[self.plan.seed, node.0, incarnation])
+            % (u64::from(self.plan.cluster.tick_ms) * 1000);
+        self.queue.push(self.now_us + phase, tick);
+        self.settle(node, outcome, None).await;
+    }
+
+    /// Opens a copy of the disk from before this boot; cuts its power in the
+    /// middle of the open, if nothing was pending on it, or right after; and
+    /// opens it again. That must come to what the member itself comes to.
+    fn open_twin(
+        &self,
+        disk: &SimFs,
+        node: NodeId,
+        settled: bool,
+        draw: u64,
+    ) -> Result<Contents, String> {
+        disk.disarm_crash();
+        disk.disarm_fails();
+        disk.limit_space(None);
+        disk.short_io(Ratio::default());
+        let options = self.config(node).store;
+        let bug = self.options.mutant.and_then(|m| m.fs_bug());
+        let open = |attempt: u64| {
+            let host = Host {
+                fs: crate::mutants::wrap(disk.boot(), bug),
+                env: Arc::new(SimEnv::new(draw, &format!("twin {attempt}"))),
+            };
+            Store::open(host, Path::new(DIR), options.clone())
+        };
+        let mut first = open(1);
+        // In the middle only if there is nothing in the cache that a cut loses.
+        let steps = if settled { draw / TWIN_EVERY % 40 } else { u64::MAX };
+        for _ in 0..steps {
+            if let Some(result) = first.step() {
+                let _store = result.map_err(|e| format!("first open: {e}"))?;
+                break;
+            }
+        }
+        drop(first);
+        disk.power_cut(&Fates::Random(draw));
+        let (store, _) = open(2).run().map_err(|e| format!("second open: {e}"))?;
+        Contents::read(&store).map_err(|e| format!("second open: {e}"))
+    }
+
+    /// The process ended by itself: a failed sync, a failed read. Its disk's
+    /// cache lives on, and somebody starts it again.
+    pub(super) async fn died(&mut self, node: NodeId, error: &Error) {
+        let what = What::Died {
+            error: error.to_string(),
+            excused: is_excused(error),
+        };
+        self.record(Some(node), what);
+        self.stop_process(node).await;
+        self.member(node).disk.kill();
+        self.boot_in(node, RESTART_US);
+    }
+
+    /// The power of a member goes (or went, where an armed cut fired).
+    pub(super) async fn cut_power(&mut self, node: NodeId, step: Option<usize>) {
+        let fates = self.fates(node, step);
+        self.stop_process(node).await;
+        let member = self.member(node);
+        let report = member.disk.power_cut(&fates);
+        member.armed = None;
+        member.settled = true;
+        let mut down_ms = 500;
+        if let Some(at) = step
+            && let Action::Crash {
+                keep, down_ms: ms, ..
+            } = &mut self.plan.steps[at].action
+        {
+            *keep = Some(report.keep.clone());
+            down_ms = *ms;
+        }
+        self.record(Some(node), What::PowerCut(report));
+        self.boot_in(node, down_ms * 1000);
+    }
+
+    /// Drops the process and all that it holds.
+    pub(super) async fn stop_process(&mut self, node: NodeId) {
+        let member = self.member(node);
+        member.life = Life::Down;
+        member.status = Default::default();
+        let process = member.process;
+        // What its destructors still do must not reach the disk.
+        member.disk.fence();
+        Handle::current().kill(process);
+        madsim::task::yield_now().await;
+    }
+
+    /// Ends all processes and lets madsim forget them: a runtime that is
+    /// dropped with live nodes leaks them.
+    pub(super) async fn tear_down(&mut self) {
+        for id in 1..=self.nodes() {
+            self.stop_process(NodeId(id)).await;
+        }
+        madsim::time::sleep(std::time::Duration::from_secs(60)).await;
+    }
+}

@@ -1,0 +1,57 @@
+//! One member as the dispatcher sees it: its disk, its process, what is due.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use afterimage_engine::NodeId;
+use afterimage_engine::node::Task;
+
+use super::env::SimEnv;
+use super::replica::{Mailbox, Status};
+use crate::disk::SimFs;
+use crate::trace::Contents;
+
+pub(super) struct Member<S> {
+    pub id: NodeId,
+    pub disk: SimFs,
+    pub env: Arc<SimEnv>,
+    pub mailbox: Rc<Mailbox<S>>,
+    pub process: madsim::task::NodeId,
+    /// Counts the boots; what was due for an earlier one is void.
+    pub incarnation: u64,
+    pub life: Life,
+    pub status: Status,
+    /// Which tasks have their next step in the queue.
+    pub due: [bool; Task::ALL.len()],
+    /// The step of the plan that armed a power cut which has not come yet.
+    pub armed: Option<usize>,
+    /// Steps that wait for a boot to arm theirs.
+    pub recovery_crashes: VecDeque<usize>,
+    /// Ends of the slow and the full phases; 0: not slow, not full.
+    pub slow_factor: u64,
+    pub full: bool,
+    /// What a second open of this boot's disk must come to.
+    pub twin: Option<Result<Contents, String>>,
+    /// Opens that failed in a row.
+    pub failed_opens: u32,
+    /// The disk has nothing pending: its power was cut and nobody wrote since.
+    pub settled: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Down,
+    Booting,
+    Up,
+}
+
+impl<S> Member<S> {
+    pub fn is_up(&self) -> bool {
+        self.life == Life::Up
+    }
+
+    pub fn leads(&self) -> bool {
+        self.is_up() && self.status.leader
+    }
+}

@@ -1,0 +1,597 @@
+//! A cluster in one thread: members as madsim processes on simulated disks,
+//! a simulated network, clients, and the faults of a plan.
+//!
+//! One dispatcher takes what happens next from one queue ordered by time:
+//! messages, steps of disk jobs, ticks, clients and faults. madsim supplies the
+//! processes (so that a kill drops all that one holds), and catches whatever a
+//! state machine asks of libc's clock and randomness.
+
+mod clients;
+mod converge;
+mod env;
+mod life;
+mod member;
+mod nemesis;
+mod net;
+mod queue;
+pub(crate) mod recorder;
+mod replica;
+
+use std::time::Duration;
+
+use afterimage_engine::NodeId;
+use afterimage_engine::node::{
+    Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task,
+};
+use afterimage_engine::raft::Message;
+use afterimage_engine::store::Options;
+use afterimage_engine::{Error, Membership};
+use madsim::runtime::{Handle, Runtime};
+
+use self::clients::{Client, Outstanding};
+use self::member::{Life, Member};
+use self::nemesis::End;
+use self::net::SimNet;
+use self::queue::Queue;
+use self::recorder::Recorder;
+use self::replica::{Command, Outcome};
+use crate::disk;
+use crate::plan::Plan;
+use crate::report::RunReport;
+use crate::rng::hash;
+use crate::run::RunOptions;
+use crate::trace::{Operation, Style, What};
+use crate::verdict::Verdict;
+
+pub(crate) use replica::panic_text;
+
+/// A state machine that a world can run, and clients can use.
+pub trait Subject: StateMachine {
+    /// Empty.
+    fn fresh() -> Self;
+    /// Equal exactly if two replicas hold the same.
+    fn digest(&self) -> u64;
+    /// How a client asks for `operation`; a put carries `padding` more bytes.
+    fn request(operation: &Operation, padding: usize) -> (RequestKind, Vec<u8>);
+}
+
+/// A run is stopped after this many happenings: something goes in circles.
+const HAPPENINGS_MAX: u64 = 20_000_000;
+/// Between a client and a member, one way.
+const CLIENT_LATENCY_US: u64 = 300;
+/// Between a task's becoming due and its first step.
+const WAKE_US: u64 = 2;
+/// Before a task that found the disk full tries again.
+const STALLED_US: u64 = 20_000;
+
+#[derive(Debug)]
+enum Happening {
+    Deliver(Box<Message>),
+    Tick { node: NodeId, incarnation: u64 },
+    Boot { node: NodeId },
+    BootStep { node: NodeId, incarnation: u64 },
+    TaskStep { node: NodeId, incarnation: u64, task: Task },
+    Client { at: usize, event: ClientEvent },
+    Step(usize),
+    End(End),
+    Heal,
+    Look,
+}
+
+#[derive(Debug)]
+enum ClientEvent {
+    Invoke,
+    Try,
+    Arrive { node: NodeId, sequence: u64, attempt: u64 },
+    Timeout { sequence: u64, attempt: u64 },
+    Reply { node: NodeId, sequence: u64, reply: Reply },
+}
+
+/// Carries out `plan` with state machine `S` on this thread.
+pub fn run<S: Subject>(plan: &Plan, options: &RunOptions) -> RunReport {
+    let seed = hash(&[plan.seed, u64::from_le_bytes(*b"madsim\0\0")]);
+    let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+    runtime.block_on(async {
+        let mut world = World::<S>::new(plan, options);
+        world.run().await;
+        world.tear_down().await;
+        world.report()
+    })
+}
+
+pub(super) struct World<S> {
+    /// As carried out so far: targets and fates are written back.
+    plan: Plan,
+    options: RunOptions,
+    now_us: u64,
+    started: madsim::time::Instant,
+    queue: Queue<Happening>,
+    net: SimNet,
+    members: Vec<Member<S>>,
+    clients: Vec<Client>,
+    recorder: Recorder,
+    fs_ops: u64,
+    healed: bool,
+    finished: bool,
+}
+
+impl<S: Subject> World<S> {
+    fn new(plan: &Plan, options: &RunOptions) -> Self {
+        let handle = Handle::current();
+        let members = (1..=u64::from(plan.cluster.nodes))
+            .map(|id| life::new_member(&handle, plan, NodeId(id)))
+            .collect();
+        let clients = (1..=u64::from(plan.workload.clients))
+            .map(|id| Client::new(plan.seed, id))
+            .collect();
+        let mut world = World {
+            plan: plan.clone(),
+            options: *options,
+            now_us: 0,
+            started: madsim::time::Instant::now(),
+            queue: Queue::new(),
+            net: SimNet::new(plan.seed, plan.net.clone()),
+            members,
+            clients,
+            recorder: Recorder::new(options.trace, Style::cluster()),
+            fs_ops: 0,
+            healed: false,
+            finished: false,
+        };
+        // The steps come first in the queue: one at 0 is carried out before the boots.
+        for (at, step) in plan.steps.iter().enumerate() {
+            world.queue.push(step.at_ms * 1000, Happening::Step(at));
+        }
+        for id in 1..=world.nodes() {
+            world.queue.push(0, Happening::Boot { node: NodeId(id) });
+        }
+        for at in 0..world.clients.len() {
+            let event = ClientEvent::Invoke;
+            world.queue.push(100_000, Happening::Client { at, event });
+        }
+        let heal = plan.cluster.duration_ms * 1000;
+        world.queue.push(heal, Happening::Heal);
+        world
+    }
+
+    async fn run(&mut self) {
+        let mut happenings = 0;
+        while !self.finished && self.recorder.violation().is_none() {
+            let Some((time_us, happening)) = self.queue.pop() else {
+                unreachable!("ticks never end");
+            };
+            happenings += 1;
+            if happenings > HAPPENINGS_MAX {
+                let text = format!("no end after {HAPPENINGS_MAX} happenings");
+                self.recorder.panicked(text);
+                break;
+            }
+            self.advance(time_us).await;
+            self.happen(happening).await;
+        }
+    }
+
+    /// Lets simulated time pass. madsim's clock follows in steps of at least a
+    /// millisecond; ours is exact.
+    async fn advance(&mut self, time_us: u64) {
+        self.now_us = time_us;
+        let target = Duration::from_micros(time_us);
+        let elapsed = self.started.elapsed();
+        if target > elapsed {
+            madsim::time::sleep(target - elapsed).await;
+        }
+    }
+
+    async fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deliver(message) => self.deliver(*message).await,
+            Happening::Tick { node, incarnation } => {
+                if self.is_current(node, incarnation) {
+                    let tick_us = u64::from(self.plan.cluster.tick_ms) * 1000;
+                    let next = Happening::Tick { node, incarnation };
+                    self.queue.push(self.now_us + tick_us, next);
+                    self.handle(node, Input::Tick).await;
+                }
+            }
+            Happening::Boot { node } => self.boot(node).await,
+            Happening::BootStep { node, incarnation } => {
+                if self.is_current(node, incarnation) {
+                    self.boot_step(node).await;
+                }
+            }
+            Happening::TaskStep {
+                node,
+                incarnation,
+                task,
+            } => {
+                if self.is_current(node, incarnation) {
+                    self.member(node).due[task as usize] = false;
+                    let outcome = self.call(node, Command::Step(task)).await;
+                    self.settle(node, outcome, Some(task)).await;
+                }
+            }
+            Happening::Client { at, event } => self.client(at, event).await,
+            Happening::Step(at) => self.begin(at).await,
+            Happening::End(end) => self.end(end),
+            Happening::Heal => self.heal(),
+            Happening::Look => self.look().await,
+        }
+    }
+
+    fn nodes(&self) -> u64 {
+        u64::from(self.plan.cluster.nodes)
+    }
+
+    fn member(&mut self, id: NodeId) -> &mut Member<S> {
+        &mut self.members[id.0 as usize - 1]
+    }
+
+    /// The leader of the highest term, as far as anybody leads.
+    fn leader(&self) -> Option<NodeId> {
+        self.members
+            .iter()
+            .filter(|m| m.leads())
+            .max_by_key(|m| m.status.term)
+            .map(|m| m.id)
+    }
+
+    fn is_current(&mut self, node: NodeId, incarnation: u64) -> bool {
+        let member = self.member(node);
+        member.incarnation == incarnation && member.life != Life::Down
+    }
+
+    fn record(&mut self, node: Option<NodeId>, what: What) {
+        self.recorder.record(self.now_us, node, what);
+    }
+
+    async fn call(&mut self, node: NodeId, command: Command<S>) -> Outcome {
+        let now_us = self.now_us;
+        let member = self.member(node);
+        member.env.set_now(now_us);
+        let mailbox = member.mailbox.clone();
+        mailbox.call(command).await
+    }
+
+    async fn handle(&mut self, node: NodeId, input: Input) {
+        let outcome = self.call(node, Command::Handle(input)).await;
+        self.settle(node, outcome, None).await;
+    }
+
+    /// Everything that follows from what a process just did. `ran`: the task
+    /// whose step it was, whose next one is due when this one's operation is done.
+    async fn settle(&mut self, node: NodeId, outcome: Outcome, ran: Option<Task>) {
+        let took_us = self.take_records(node);
+        if let Some(panic) = outcome.panic {
+            self.recorder.panicked(format!("n{node} panicked: {panic}"));
+            return;
+        }
+        if self.member(node).disk.crash_fired() {
+            // Whatever it wanted to say after the power went is lost with it.
+            let step = self.member(node).armed.take();
+            self.cut_power(node, step).await;
+            return;
+        }
+        if let Some(error) = outcome.error {
+            self.died(node, &error).await;
+            return;
+        }
+        for output in outcome.outputs {
+            match output {
+                Output::Send(message) => self.send(message),
+                Output::Reply {
+                    client,
+                    sequence,
+                    reply,
+                } => {
+                    let event = ClientEvent::Reply {
+                        node,
+                        sequence,
+                        reply,
+                    };
+                    let at = client as usize - 1;
+                    let time = self.now_us + CLIENT_LATENCY_US;
+                    self.queue.push(time, Happening::Client { at, event });
+                }
+            }
+        }
+        let Some(status) = outcome.status else {
+            return; // still opening
+        };
+        let now_us = self.now_us;
+        let member = self.member(node);
+        member.status = status;
+        let incarnation = member.incarnation;
+        let mut due = Vec::new();
+        for task in Task::ALL {
+            if !status.work[task as usize] || member.due[task as usize] {
+                continue;
+            }
+            let delay = match ran {
+                Some(ran) if ran == task && outcome.stalled => STALLED_US,
+                Some(ran) if ran == task => took_us,
+                _ => WAKE_US,
+            };
+            let next = Happening::TaskStep {
+                node,
+                incarnation,
+                task,
+            };
+            due.push((now_us + delay, next));
+            member.due[task as usize] = true;
+        }
+        for (time_us, next) in due {
+            self.queue.push(time_us, next);
+        }
+    }
+
+    /// Takes over what the process and its disk recorded; how long the file
+    /// operations took, in microseconds.
+    fn take_records(&mut self, node: NodeId) -> u64 {
+        let member = self.member(node);
+        let events = member.env.take_events();
+        let ops = member.disk.take_ops();
+        let count = member.disk.op_count();
+        let slow = member.slow_factor;
+        for event in events {
+            self.record(Some(node), What::Engine(event));
+        }
+        let timing = &self.plan.disk;
+        let mut took_us = 0;
+        let n = ops.len() as u64;
+        for (i, op) in ops.iter().enumerate() {
+            let syncs = matches!(op.kind, disk::OpKind::Sync | disk::OpKind::SyncDir);
+            let (low, high) = if syncs {
+                (timing.sync_us_min, timing.sync_us_max)
+            } else {
+                (timing.op_us_min, timing.op_us_max)
+            };
+            let draw = hash(&[self.plan.seed, node.0, count - n + i as u64]);
+            took_us += low + draw % (high.saturating_sub(low) + 1);
+        }
+        self.fs_ops += n;
+        for op in ops {
+            self.record(Some(node), What::Disk(op));
+        }
+        took_us.max(WAKE_US) * slow
+    }
+
+    fn send(&mut self, message: Message) {
+        let (from, to) = (message.from, message.to);
+        let kind = message.body.name();
+        self.record(Some(from), What::Sent(message.clone()));
+        let dropped = |why| What::Dropped {
+            from,
+            to,
+            kind,
+            why,
+        };
+        let fate = self.net.send(from, to);
+        if self.net.is_cut(from, to) {
+            self.record(None, dropped("partition"));
+            return;
+        }
+        if fate.delays_us.is_empty() {
+            self.record(None, dropped("loss"));
+        }
+        if fate.duplicated {
+            self.recorder.fault("net-duplicate");
+        }
+        if fate.reordered {
+            self.recorder.fault("net-reorder");
+        }
+        for delay in fate.delays_us {
+            let deliver = Happening::Deliver(Box::new(message.clone()));
+            self.queue.push(self.now_us + delay, deliver);
+        }
+    }
+
+    async fn deliver(&mut self, message: Message) {
+        let (from, to) = (message.from, message.to);
+        let kind = message.body.name();
+        let why = if self.net.is_cut(from, to) {
+            Some("partition")
+        } else if self.member(to).is_up() {
+            None
+        } else {
+            Some("down")
+        };
+        if let Some(why) = why {
+            let dropped = What::Dropped {
+                from,
+                to,
+                kind,
+                why,
+            };
+            self.record(None, dropped);
+            return;
+        }
+        self.record(Some(to), What::Delivered { from, kind });
+        self.handle(to, Input::Message(message)).await;
+    }
+
+    async fn client(&mut self, at: usize, event: ClientEvent) {
+        match event {
+            ClientEvent::Invoke => {
+                if !self.healed {
+                    let (operation, padding) = self.clients[at].draw(&self.plan.workload);
+                    self.invoke(at, operation, padding);
+                }
+            }
+            ClientEvent::Try => self.attempt(at),
+            ClientEvent::Arrive {
+                node,
+                sequence,
+                attempt,
+            } => {
+                let client = &self.clients[at];
+                let current = client.outstanding.as_ref().map(|o| o.attempt);
+                if client.sequence != sequence || current != Some(attempt) {
+                    return;
+                }
+                let Some(request) = client.request() else {
+                    return;
+                };
+                if self.member(node).is_up() {
+                    self.handle(node, Input::Request(request)).await;
+                }
+            }
+            ClientEvent::Timeout { sequence, attempt } => {
+                let client = &mut self.clients[at];
+                let current = client.outstanding.as_ref().map(|o| o.attempt);
+                if client.sequence == sequence && current == Some(attempt) {
+                    client.leader = None;
+                    self.attempt(at);
+                }
+            }
+            ClientEvent::Reply {
+                node,
+                sequence,
+                reply,
+            } => self.replied(at, node, sequence, reply),
+        }
+    }
+
+    fn invoke(&mut self, at: usize, operation: Operation, padding: usize) {
+        let (kind, body) = S::request(&operation, padding);
+        let client = &mut self.clients[at];
+        client.sequence += 1;
+        client.outstanding = Some(Outstanding {
+            operation: operation.clone(),
+            kind,
+            body,
+            attempt: 0,
+        });
+        let invoke = What::Invoke {
+            client: client.id,
+            sequence: client.sequence,
+            kind,
+            operation,
+        };
+        self.record(None, invoke);
+        self.attempt(at);
+    }
+
+    /// Sends the outstanding operation (again).
+    fn attempt(&mut self, at: usize) {
+        let nodes = self.nodes();
+        let client = &mut self.clients[at];
+        let node = client.target(nodes);
+        let sequence = client.sequence;
+        let Some(outstanding) = &mut client.outstanding else {
+            return;
+        };
+        outstanding.attempt += 1;
+        let attempt = outstanding.attempt;
+        let arrive = ClientEvent::Arrive {
+            node,
+            sequence,
+            attempt,
+        };
+        let timeout = ClientEvent::Timeout { sequence, attempt };
+        let timeout_us = self.plan.workload.timeout_ms.max(1) * 1000;
+        for (delay, event) in [(CLIENT_LATENCY_US, arrive), (timeout_us, timeout)] {
+            let happening = Happening::Client { at, event };
+            self.queue.push(self.now_us + delay, happening);
+        }
+    }
+
+    fn replied(&mut self, at: usize, node: NodeId, sequence: u64, reply: Reply) {
+        let client = &mut self.clients[at];
+        if client.sequence != sequence || client.outstanding.is_none() {
+            return; // an answer to an earlier try
+        }
+        let (delay, event) = match &reply {
+            Reply::Done(_) => {
+                client.outstanding = None;
+                client.leader = Some(node);
+                (client.think_us(&self.plan.workload), ClientEvent::Invoke)
+            }
+            Reply::NotLeader { leader } => {
+                client.leader = *leader;
+                (20_000, ClientEvent::Try)
+            }
+            Reply::Unknown => (10_000, ClientEvent::Try),
+        };
+        if let Reply::Done(_) = reply {
+            let done = What::Reply {
+                client: client.id,
+                sequence,
+                reply,
+            };
+            self.record(None, done);
+        }
+        let happening = Happening::Client { at, event };
+        self.queue.push(self.now_us + delay, happening);
+    }
+
+    fn config(&self, id: NodeId) -> NodeConfig {
+        let cluster = &self.plan.cluster;
+        let mutants = self.options.mutant.map(|m| m.engine()).unwrap_or_default();
+        NodeConfig {
+            id,
+            membership: Membership {
+                voters: (1..=self.nodes()).map(NodeId).collect(),
+                learners: Vec::new(),
+            },
+            store: Options {
+                segment_bytes: cluster.segment_bytes,
+                cache_bytes: cluster.cache_bytes as usize,
+                chunk_bytes: cluster.chunk_bytes as usize,
+                mutants,
+            },
+            election_ticks: cluster.election_ticks,
+            heartbeat_ticks: cluster.heartbeat_ticks,
+            append_bytes_max: cluster.append_bytes_max as usize,
+            inflight_max: cluster.inflight_max as usize,
+            snapshot_every: cluster.snapshot_every,
+            mutants,
+        }
+    }
+
+    fn report(self) -> RunReport {
+        let simulated_us = self.now_us;
+        let Recorder {
+            events,
+            messages,
+            crashes,
+            kills,
+            client_ops,
+            ..
+        } = self.recorder;
+        let faults = self.recorder.faults.clone();
+        let sometimes = self.recorder.sometimes.counts();
+        let digest = self.recorder.digest.value();
+        let (violation, trace) = self.recorder.finish();
+        let verdict = match &violation {
+            Some(violation) => Verdict::Fail(violation.invariant),
+            None if faults.is_empty() => Verdict::Vacuous,
+            None => Verdict::Pass,
+        };
+        RunReport {
+            verdict,
+            violation,
+            digest,
+            events,
+            simulated_us,
+            fs_ops: self.fs_ops,
+            messages,
+            crashes,
+            kills,
+            client_ops,
+            faults,
+            sometimes,
+            resolved: self.plan,
+            trace,
+        }
+    }
+}
+
+/// Whether a fault of the plan is to blame for this error.
+fn is_excused(error: &Error) -> bool {
+    match error {
+        Error::Io { source, .. } => disk::is_injected(source) || disk::is_power_lost(source),
+        // The failed operation that poisoned was reported where it happened.
+        Error::Poisoned => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,229 @@
+//! The plan's steps, carried out. Each says what it did, or why it was skipped;
+//! what it aimed at is written back into the plan.
+
+use std::collections::BTreeSet;
+
+use afterimage_engine::NodeId;
+
+use super::member::Life;
+use super::{Happening, Subject, World};
+use crate::disk::{CrashTrigger, Fates};
+use crate::plan::{Action, Side, Target};
+use crate::rng::hash;
+use crate::trace::What;
+
+/// The end of something that a step began.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    Partition { step: u32 },
+    Full { node: NodeId },
+    Slow { node: NodeId },
+}
+
+const MS: u64 = 1000;
+
+impl<S: Subject> World<S> {
+    /// Begins step number `at` of the plan.
+    pub(super) async fn begin(&mut self, at: usize) {
+        if self.healed {
+            return;
+        }
+        let step = self.plan.steps[at].clone();
+        let note = match step.action {
+            Action::Partition {
+                side,
+                one_way,
+                for_ms,
+            } => self.partition(at, side, one_way, for_ms),
+            Action::Crash {
+                target,
+                pattern,
+                nth,
+                point,
+                recovery,
+                ..
+            } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) if recovery => {
+                    self.member(node).recovery_crashes.push_back(at);
+                    format!("n{node}: power cut in a recovery")
+                }
+                Some(node) if self.member(node).life == Life::Down => {
+                    format!("skip: n{node} is down")
+                }
+                Some(node) if nth == 0 => {
+                    self.cut_power(node, Some(at)).await;
+                    format!("n{node}: power cut")
+                }
+                Some(node) => {
+                    let member = self.member(node);
+                    member.armed = Some(at);
+                    let trigger = CrashTrigger {
+                        pattern,
+                        nth,
+                        point,
+                    };
+                    member.disk.arm_crash(trigger);
+                    format!("n{node}: power cut armed")
+                }
+            },
+            Action::Kill { target, down_ms } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) if self.member(node).life == Life::Down => {
+                    format!("skip: n{node} is down")
+                }
+                Some(node) => {
+                    self.stop_process(node).await;
+                    self.member(node).disk.kill();
+                    self.record(Some(node), What::Killed);
+                    self.boot_in(node, down_ms * MS);
+                    format!("n{node}: killed")
+                }
+            },
+            Action::Fail { target, trigger } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    self.member(node).disk.arm_fail(trigger);
+                    format!("n{node}: a file operation will fail")
+                }
+            },
+            Action::Full {
+                target,
+                bytes,
+                for_ms,
+            } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    let member = self.member(node);
+                    member.disk.limit_space(Some(bytes));
+                    member.full = true;
+                    self.end_in(for_ms, End::Full { node });
+                    format!("n{node}: {bytes} bytes left")
+                }
+            },
+            Action::Evict { target } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    self.member(node).disk.evict();
+                    format!("n{node}: cache evicted")
+                }
+            },
+            Action::Slow {
+                target,
+                factor,
+                for_ms,
+            } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    self.member(node).slow_factor = factor.max(1);
+                    self.record(Some(node), What::Fault { kind: "disk-slow" });
+                    self.end_in(for_ms, End::Slow { node });
+                    format!("n{node}: disk {factor} times as slow")
+                }
+            },
+            Action::Store(_) => "skip: for a single store".to_owned(),
+        };
+        let id = step.id;
+        self.record(None, What::Step { id, note });
+    }
+
+    /// Ends what a step began.
+    pub(super) fn end(&mut self, end: End) {
+        match end {
+            End::Partition { step } => self.net.mend(step),
+            End::Full { node } => {
+                let member = self.member(node);
+                member.full = false;
+                member.disk.limit_space(None);
+            }
+            End::Slow { node } => self.member(node).slow_factor = 1,
+        }
+    }
+
+    fn end_in(&mut self, for_ms: u64, end: End) {
+        let at = self.now_us + for_ms * MS;
+        self.queue.push(at, Happening::End(end));
+    }
+
+    /// The node that the step aims at, written back into the plan.
+    fn aim(&mut self, at: usize, target: Target) -> Option<NodeId> {
+        let node = match target {
+            Target::Node(id) => Some(id).filter(|id| id.0 >= 1 && id.0 <= self.nodes()),
+            Target::Leader => self.leader(),
+            Target::Follower(n) => {
+                let leader = self.leader();
+                let others: Vec<_> = self
+                    .members
+                    .iter()
+                    .map(|m| m.id)
+                    .filter(|&id| Some(id) != leader)
+                    .collect();
+                others.get(n as usize % others.len().max(1)).copied()
+            }
+        }?;
+        match &mut self.plan.steps[at].action {
+            Action::Crash { target, .. }
+            | Action::Kill { target, .. }
+            | Action::Fail { target, .. }
+            | Action::Full { target, .. }
+            | Action::Evict { target }
+            | Action::Slow { target, .. } => *target = Target::Node(node),
+            Action::Partition { .. } | Action::Store(_) => {}
+        }
+        Some(node)
+    }
+
+    fn partition(&mut self, at: usize, side: Side, one_way: bool, for_ms: u64) -> String {
+        let leader = self.leader();
+        let minority = (self.nodes() - 1) / 2;
+        let nodes: Vec<NodeId> = match (side, leader) {
+            (Side::Nodes(nodes), _) => nodes,
+            (_, None) => return "skip: no leader now".to_owned(),
+            (Side::Leader, Some(leader)) => vec![leader],
+            (Side::LeaderMinority, Some(leader)) => {
+                let ids = self.members.iter().map(|m| m.id);
+                let friends = ids.filter(|&id| id != leader);
+                let with = friends.take((minority as usize).saturating_sub(1));
+                std::iter::once(leader).chain(with).collect()
+            }
+        };
+        if let Action::Partition { side, .. } = &mut self.plan.steps[at].action {
+            *side = Side::Nodes(nodes.clone());
+        }
+        let mut links = BTreeSet::new();
+        for inside in &nodes {
+            for outside in self.members.iter().map(|m| m.id) {
+                if !nodes.contains(&outside) {
+                    links.insert((*inside, outside));
+                    if !one_way {
+                        links.insert((outside, *inside));
+                    }
+                }
+            }
+        }
+        let step = self.plan.steps[at].id;
+        self.net.cut(step, links);
+        self.end_in(for_ms, End::Partition { step });
+        if !one_way
+            && leader.is_some_and(|id| nodes.contains(&id))
+            && nodes.len() as u64 <= minority
+        {
+            let kind = "leader-in-minority";
+            self.record(leader, What::Fault { kind });
+        }
+        let names: Vec<_> = nodes.iter().map(|id| format!("n{id}")).collect();
+        let how = if one_way { "speak to nobody" } else { "cut off" };
+        format!("{}: {how}", names.join(","))
+    }
+
+    /// How the pending effects of a power cut are chosen, and remembered.
+    pub(super) fn fates(&self, node: NodeId, step: Option<usize>) -> Fates {
+        let Some(step) = step.map(|at| &self.plan.steps[at]) else {
+            return Fates::Random(hash(&[self.plan.seed, node.0, self.now_us]));
+        };
+        match &step.action {
+            Action::Crash { keep: Some(keep), .. } => Fates::Explicit(keep.clone()),
+            _ => Fates::Random(hash(&[self.plan.seed, u64::from(step.id)])),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The network: what becomes of each message follows from the plan's seed, the
+//! link and the message's number on it, so that leaving out one fault changes
+//! no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use afterimage_engine::NodeId;
+
+use crate::plan::Net;
+use crate::rng::{Ratio, hash};
+
+#[derive(Debug)]
+pub(super) struct SimNet {
+    seed: u64,
+    net: Net,
+    /// Messages sent so far on each link.
+    sent: BTreeMap<(NodeId, NodeId), u64>,
+    /// Links cut, by the step that cut them.
+    cuts: BTreeMap<u32, BTreeSet<(NodeId, NodeId)>>,
+}
+
+/// When the copies of a message arrive, in microseconds from now.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    pub delays_us: Vec<u64>,
+    pub duplicated: bool,
+    pub reordered: bool,
+}
+
+/// Independent draws for one message.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+enum Draw {
+    Loss,
+    Duplicate,
+    Reorder,
+    ReorderDelay,
+    Latency,
+    SecondLatency,
+}
+
+fn hits(draw: u64, ratio: Ratio) -> bool {
+    ratio.numerator > 0 && draw % u64::from(ratio.denominator.max(1)) < u64::from(ratio.numerator)
+}
+
+impl SimNet {
+    pub fn new(seed: u64, net: Net) -> Self {
+        SimNet {
+            seed,
+            net,
+            sent: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+        }
+    }
+
+    /// No message is lost, doubled or held back from here on, no link is cut.
+    pub fn heal(&mut self) {
+        self.net.loss = Ratio::default();
+        self.net.duplicate = Ratio::default();
+        self.net.reorder = Ratio::default();
+        self.cuts.clear();
+    }
+
+    pub fn cut(&mut self, step: u32, links: BTreeSet<(NodeId, NodeId)>) {
+        self.cuts.insert(step, links);
+    }
+
+    pub fn mend(&mut self, step: u32) {
+        self.cuts.remove(&step);
+    }
+
+    pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        self.cuts.values().any(|links| links.contains(&(from, to)))
+    }
+
+    /// What becomes of the next message from `from` to `to`; no delay: lost.
+    pub fn send(&mut self, from: NodeId, to: NodeId) -> Fate {
+        let number = self.sent.entry((from, to)).or_default();
+        *number += 1;
+        let parts = [self.seed, from.0, to.0, *number];
+        let draw = |d: Draw| hash(&[parts[0], parts[1], parts[2], parts[3], d as u64]);
+        let mut fate = Fate::default();
+        if hits(draw(Draw::Loss), self.net.loss) {
+            return fate;
+        }
+        let (low, high) = (self.net.latency_us_min, self.net.latency_us_max);
+        let latency = |d| low + draw(d) % (high.saturating_sub(low) + 1);
+        let mut delay = latency(Draw::Latency);
+        if hits(draw(Draw::Reorder), self.net.reorder) {
+            delay += draw(Draw::ReorderDelay) % (self.net.reorder_us_max + 1);
+            fate.reordered = true;
+        }
+        fate.delays_us.push(delay);
+        if hits(draw(Draw::Duplicate), self.net.duplicate) {
+            fate.delays_us.push(delay + latency(Draw::SecondLatency));
+            fate.duplicated = true;
+        }
+        fate
+    }
+}

@@ -1,0 +1,122 @@
+//! Takes every record of a run to those who consume them: the digest, the
+//! judges, the counters, and the text.
+
+use std::collections::BTreeMap;
+
+use afterimage_engine::NodeId;
+
+use crate::check::Judges;
+use crate::disk::{FaultKind, OpOutcome};
+use crate::trace::{Digest, Record, Sometimes, Style, What, line};
+use crate::verdict::{Invariant, Violation};
+
+pub(crate) struct Recorder {
+    pub digest: Digest,
+    pub events: u64,
+    pub messages: u64,
+    pub crashes: u64,
+    pub kills: u64,
+    pub client_ops: u64,
+    pub faults: BTreeMap<&'static str, u64>,
+    pub sometimes: Sometimes,
+    judges: Judges,
+    /// Seen outside of the judges: a panic, an endless run.
+    other: Option<Violation>,
+    text: Option<String>,
+    style: Style,
+}
+
+impl Recorder {
+    pub fn new(trace: bool, style: Style) -> Self {
+        Recorder {
+            digest: Digest::new(),
+            events: 0,
+            messages: 0,
+            crashes: 0,
+            kills: 0,
+            client_ops: 0,
+            faults: BTreeMap::new(),
+            sometimes: Sometimes::new(),
+            judges: Judges::new(),
+            other: None,
+            text: trace.then(String::new),
+            style,
+        }
+    }
+
+    pub fn record(&mut self, time_us: u64, node: Option<NodeId>, what: What) {
+        let record = Record {
+            time_us,
+            node,
+            what,
+        };
+        self.events += 1;
+        self.digest.record(&record);
+        self.count(&record.what);
+        self.sometimes.record(&record);
+        if let Some(text) = &mut self.text
+            && let Some(line) = line(&record, &self.style)
+        {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        self.judges.record(&record);
+    }
+
+    /// A line of the text that is no record.
+    pub fn say(&mut self, line: &str) {
+        if let Some(text) = &mut self.text {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+
+    pub fn fault(&mut self, kind: &'static str) {
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
+    pub fn panicked(&mut self, detail: String) {
+        self.other.get_or_insert(Violation {
+            invariant: Invariant::NoPanic,
+            detail,
+        });
+    }
+
+    pub fn violation(&self) -> Option<&Violation> {
+        self.other.as_ref().or_else(|| self.judges.violation())
+    }
+
+    /// The run is over: the first violation, and the text.
+    pub fn finish(self) -> (Option<Violation>, Option<String>) {
+        let violation = self.other.or(self.judges.finish());
+        (violation, self.text)
+    }
+
+    fn count(&mut self, what: &What) {
+        match what {
+            What::Sent(_) => self.messages += 1,
+            What::PowerCut(report) => {
+                self.crashes += 1;
+                // A cut that lost nothing proved nothing.
+                if report.lost > 0 || report.kept > 0 {
+                    self.fault("power-cut");
+                }
+            }
+            What::Killed => {
+                self.kills += 1;
+                self.fault("kill");
+            }
+            What::Reply { .. } => self.client_ops += 1,
+            What::Fault { kind } => self.fault(kind),
+            What::Dropped { why: "partition", .. } => self.fault("partition"),
+            What::Dropped { why: "loss", .. } => self.fault("net-loss"),
+            What::Disk(op) => match op.outcome {
+                OpOutcome::Injected(FaultKind::Eio) => self.fault("disk-eio"),
+                OpOutcome::Injected(FaultKind::Enospc) => self.fault("disk-full"),
+                OpOutcome::Injected(FaultKind::Short) => self.fault("disk-short"),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+}
