@@ -3,6 +3,7 @@
 //! seed becomes a plan.
 
 pub mod generate;
+pub mod seed_file;
 pub mod text;
 
 mod actions;
@@ -14,6 +15,7 @@ mod words;
 mod tests;
 
 pub use generate::{UnknownScenario, generate};
+pub use seed_file::SeedFile;
 pub use text::{PlanError, Problem};
 
 use afterimage_engine::{Index, NodeId, Term};

@@ -1,6 +1,7 @@
 //! Plans to test with: drawn, for one store, and damaged.
 
 mod generate;
+mod seed_file;
 mod text;
 
 use afterimage_engine::{Index, NodeId, Term};
