@@ -2,10 +2,30 @@
 //! one text form. See `text.rs` for the grammar and `generate.rs` for how a
 //! seed becomes a plan.
 
-use afterimage_engine::NodeId;
+pub mod generate;
+pub mod seed_file;
+pub mod text;
 
-use crate::disk::{CrashPoint, FailTrigger, Keep, Pattern};
+mod actions;
+mod fields;
+mod sections;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use generate::{UnknownScenario, generate};
+pub use seed_file::SeedFile;
+pub use text::{PlanError, Problem};
+
+use afterimage_engine::{Index, NodeId, Term};
+
+use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, Keep, Pattern};
 use crate::rng::Ratio;
+
+/// The scenario whose steps drive one store directly: all of them are
+/// [`Action::Store`], and no other scenario has such steps.
+pub const STORE: &str = "store";
 
 /// A run, fully described: replaying it draws no fault from a random stream.
 /// Latencies and the faults of single messages follow from `seed` by hashing.
@@ -17,6 +37,7 @@ pub struct Plan {
     pub net: Net,
     pub disk: Disk,
     pub workload: Workload,
+    /// Carried out in the order of their times; those of one time, in this order.
     pub steps: Vec<Step>,
 }
 
@@ -78,7 +99,8 @@ pub struct Workload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub id: u32,
-    /// When it begins.
+    /// When it begins; at 0, before the first boot. Always 0 in a plan for one
+    /// store, whose steps just follow one another.
     pub at_ms: u64,
     pub action: Action,
 }
@@ -103,8 +125,12 @@ pub enum Action {
         one_way: bool,
         for_ms: u64,
     },
-    /// Power cut at a file operation: the `nth` that matches from now on, or
-    /// from the next boot on (`recovery`); at once if `nth` is 0.
+    /// Power cut at a file operation: the `nth` that matches from now on; at
+    /// once if `nth` is 0. With `recovery` it waits for a boot of the target
+    /// (a reopen after it died by itself counts) and counts from there. Such
+    /// steps queue up at a node, and each boot takes the oldest: two of them
+    /// also cut the power in the recovery from the first. Otherwise a node
+    /// has one crash waiting: a newer one takes its place.
     Crash {
         target: Target,
         pattern: Pattern,
@@ -115,8 +141,7 @@ pub enum Action {
         /// As carried out; `None`: chosen by hash(seed, step id).
         keep: Option<Keep>,
     },
-    /// Process killed; the disk's cache lives on. `then_cut`: the power goes
-    /// this long after the restart.
+    /// Process killed; the disk's cache lives on.
     Kill { target: Target, down_ms: u64 },
     /// A file operation fails.
     Fail {
@@ -137,6 +162,80 @@ pub enum Action {
         factor: u64,
         for_ms: u64,
     },
+    /// An action of a plan for one store.
+    Store(StoreOp),
+}
+
+/// What is done to, or with, one store that nobody else uses. Like every step
+/// it is total: what does not apply (an append behind a gap, a restart of what
+/// runs) is skipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreOp {
+    /// Submits one batch, and waits for it. A first index at or below the last
+    /// one replaces the suffix.
+    Append {
+        entries: Vec<StoreEntry>,
+    },
+    /// Drops the suffix from `from` on.
+    Truncate {
+        from: Index,
+    },
+    HardState {
+        term: Term,
+        vote: Option<NodeId>,
+    },
+    /// Saves a snapshot of `bytes` bytes of state at `upto`.
+    Save {
+        upto: Index,
+        bytes: u64,
+    },
+    /// Installs a leader's snapshot of `bytes` bytes.
+    Install {
+        last: Index,
+        term: Term,
+        bytes: u64,
+    },
+    /// Runs the cleaner until it is idle.
+    Clean,
+    /// Runs the preparer until it is idle.
+    Prepare,
+    /// Cuts the power within the next step, at its `nth` matching operation; a
+    /// step that has fewer ends unharmed and the trigger is gone.
+    Crash {
+        trigger: CrashTrigger,
+        /// As carried out; `None`: chosen by hash(seed, step id).
+        keep: Option<Keep>,
+    },
+    /// Cuts the power now.
+    Cut {
+        keep: Option<Keep>,
+    },
+    /// Kills the process; the disk's cache lives on.
+    Kill,
+    /// Opens the store again, after a cut, a kill, or while it runs.
+    Restart,
+    /// A file operation fails, from here on whenever it comes.
+    Fail(FailTrigger),
+    /// The disk has only `bytes` more.
+    Full {
+        bytes: u64,
+    },
+    /// The disk has space again.
+    Space,
+    /// Drops cached pages that lie.
+    Evict,
+    /// Reads everything back and asks the judges.
+    Check,
+}
+
+/// An entry to append: `term/index:bytes` in text. Its data follows from the
+/// three numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreEntry {
+    pub term: Term,
+    pub index: Index,
+    /// Length of its data.
+    pub bytes: u64,
 }
 
 /// One side of a partition.

@@ -1,0 +1,318 @@
+//! What a step does, as text: its name and its fields.
+
+use afterimage_engine::{Index, NodeId, Term};
+
+use super::fields::{Line, Visit};
+use super::text::Problem;
+use super::words::{DATA_BYTES_MAX, POSITION_MAX, Word, quote};
+use super::{Action, Side, StoreEntry, StoreOp, Target};
+use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, FaultKind, OpKind, Pattern};
+
+const HOUR_MS: u64 = 3_600_000;
+const NTH_MAX: u64 = 1_000_000;
+const SPACE_BYTES_MAX: u64 = 1 << 30;
+
+impl Action {
+    /// The step's name in text. Some stand for two actions: the plan's scenario
+    /// tells which.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Partition { .. } => "partition",
+            Action::Crash { .. } => "crash",
+            Action::Kill { .. } => "kill",
+            Action::Fail { .. } => "fail",
+            Action::Full { .. } => "full",
+            Action::Evict { .. } => "evict",
+            Action::Slow { .. } => "slow",
+            Action::Store(op) => match op {
+                StoreOp::Append { .. } => "append",
+                StoreOp::Truncate { .. } => "truncate",
+                StoreOp::HardState { .. } => "hard_state",
+                StoreOp::Save { .. } => "save",
+                StoreOp::Install { .. } => "install",
+                StoreOp::Clean => "clean",
+                StoreOp::Prepare => "prepare",
+                StoreOp::Crash { .. } => "crash",
+                StoreOp::Cut { .. } => "cut",
+                StoreOp::Kill => "kill",
+                StoreOp::Restart => "restart",
+                StoreOp::Fail(_) => "fail",
+                StoreOp::Full { .. } => "full",
+                StoreOp::Space => "space",
+                StoreOp::Evict => "evict",
+                StoreOp::Check => "check",
+            },
+        }
+    }
+
+    /// Rules over more than one field.
+    pub(super) fn check(&self, nodes: u32) -> Result<(), Problem> {
+        let beyond = |what: &str, found: String, allowed: String| {
+            Err(Problem::Invalid {
+                what: what.to_string(),
+                found: quote(&found),
+                allowed,
+            })
+        };
+        let member = |id: &NodeId| id.0 <= u64::from(nodes);
+        let members = || format!("members n1 to n{nodes}, as many as `cluster` says");
+        match self {
+            Action::Partition { side, .. } => match side {
+                Side::Nodes(ids) if !ids.iter().all(member) => {
+                    beyond("side", side.print(), members())
+                }
+                _ => Ok(()),
+            },
+            Action::Crash { target, .. }
+            | Action::Kill { target, .. }
+            | Action::Fail { target, .. }
+            | Action::Full { target, .. }
+            | Action::Evict { target }
+            | Action::Slow { target, .. } => match target {
+                Target::Node(id) if !member(id) => beyond("target", id.print(), members()),
+                _ => Ok(()),
+            },
+            Action::Store(StoreOp::Append { entries }) => {
+                let follows =
+                    |a: &StoreEntry, b: &StoreEntry| b.index == a.index.next() && b.term >= a.term;
+                if let Some(pair) = entries.windows(2).find(|pair| !follows(&pair[0], &pair[1])) {
+                    let allowed = format!(
+                        "index {} in term {} or later, after {}",
+                        pair[0].index.next(),
+                        pair[0].term,
+                        pair[0].print()
+                    );
+                    return beyond("entry", pair[1].print(), allowed);
+                }
+                let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
+                if bytes > DATA_BYTES_MAX {
+                    let allowed = format!("up to {DATA_BYTES_MAX} bytes in one step");
+                    return beyond("entries", format!("{bytes} bytes"), allowed);
+                }
+                Ok(())
+            }
+            Action::Store(_) => Ok(()),
+        }
+    }
+}
+
+/// Each action of a cluster's plan, with the defaults of its keys.
+pub(super) fn cluster_actions() -> Vec<Action> {
+    let target = Target::Leader;
+    vec![
+        Action::Partition {
+            side: Side::Leader,
+            one_way: false,
+            for_ms: 1000,
+        },
+        Action::Crash {
+            target,
+            pattern: any_operation(),
+            nth: 0,
+            point: CrashPoint::Before,
+            recovery: false,
+            down_ms: 500,
+            keep: None,
+        },
+        Action::Kill {
+            target,
+            down_ms: 200,
+        },
+        Action::Fail {
+            target,
+            trigger: fail_trigger(),
+        },
+        Action::Full {
+            target,
+            bytes: 0,
+            for_ms: 1000,
+        },
+        Action::Evict { target },
+        Action::Slow {
+            target,
+            factor: 10,
+            for_ms: 1000,
+        },
+    ]
+}
+
+/// Each action of a plan for one store, with the defaults of its keys.
+pub(super) fn store_actions() -> Vec<Action> {
+    let start = Index(0);
+    [
+        StoreOp::Append {
+            entries: Vec::new(),
+        },
+        StoreOp::Truncate { from: start },
+        StoreOp::HardState {
+            term: Term(0),
+            vote: None,
+        },
+        StoreOp::Save {
+            upto: start,
+            bytes: 0,
+        },
+        StoreOp::Install {
+            last: start,
+            term: Term(0),
+            bytes: 0,
+        },
+        StoreOp::Clean,
+        StoreOp::Prepare,
+        StoreOp::Crash {
+            trigger: CrashTrigger {
+                pattern: any_operation(),
+                nth: 1,
+                point: CrashPoint::Before,
+            },
+            keep: None,
+        },
+        StoreOp::Cut { keep: None },
+        StoreOp::Kill,
+        StoreOp::Restart,
+        StoreOp::Fail(fail_trigger()),
+        StoreOp::Full { bytes: 0 },
+        StoreOp::Space,
+        StoreOp::Evict,
+        StoreOp::Check,
+    ]
+    .map(Action::Store)
+    .into()
+}
+
+fn any_operation() -> Pattern {
+    Pattern {
+        kind: None,
+        name: "*".to_string(),
+    }
+}
+
+fn fail_trigger() -> FailTrigger {
+    FailTrigger {
+        pattern: Pattern {
+            kind: Some(OpKind::Sync),
+            name: "*".to_string(),
+        },
+        nth: 1,
+        fault: FaultKind::Eio,
+    }
+}
+
+impl Line for FailTrigger {
+    fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        v.key("op", &mut self.pattern)?;
+        v.number("nth", &mut self.nth, 1..=NTH_MAX)?;
+        v.key("fault", &mut self.fault)
+    }
+}
+
+impl Line for Action {
+    fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        match self {
+            Action::Partition {
+                side,
+                one_way,
+                for_ms,
+            } => {
+                v.word("side", side)?;
+                v.flag("one_way", one_way)?;
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::Crash {
+                target,
+                pattern,
+                nth,
+                point,
+                recovery,
+                down_ms,
+                keep,
+            } => {
+                v.word("target", target)?;
+                v.flag("recovery", recovery)?;
+                if v.given("op") {
+                    // Who names an operation means the first one, not "at once".
+                    *nth = 1;
+                }
+                v.key("op", pattern)?;
+                v.number("nth", nth, 0..=NTH_MAX)?;
+                v.key("point", point)?;
+                v.number("down", down_ms, 0..=HOUR_MS)?;
+                v.option("keep", keep)
+            }
+            Action::Kill { target, down_ms } => {
+                v.word("target", target)?;
+                v.number("down", down_ms, 0..=HOUR_MS)
+            }
+            Action::Fail { target, trigger } => {
+                v.word("target", target)?;
+                trigger.visit(v)
+            }
+            Action::Full {
+                target,
+                bytes,
+                for_ms,
+            } => {
+                v.word("target", target)?;
+                v.number("bytes", bytes, 0..=SPACE_BYTES_MAX)?;
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::Evict { target } => v.word("target", target),
+            Action::Slow {
+                target,
+                factor,
+                for_ms,
+            } => {
+                v.word("target", target)?;
+                v.number("factor", factor, 1..=1_000_000)?;
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::Store(op) => op.visit(v),
+        }
+    }
+}
+
+impl Line for StoreOp {
+    fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        let position = 1..=POSITION_MAX;
+        match self {
+            StoreOp::Append { entries } => v.words("entry", entries),
+            StoreOp::Truncate { from } => {
+                v.must("from")?;
+                v.number("from", &mut from.0, position)
+            }
+            StoreOp::HardState { term, vote } => {
+                v.must("term")?;
+                v.number("term", &mut term.0, position)?;
+                v.option("vote", vote)
+            }
+            StoreOp::Save { upto, bytes } => {
+                v.must("upto")?;
+                v.number("upto", &mut upto.0, position)?;
+                v.number("bytes", bytes, 0..=DATA_BYTES_MAX)
+            }
+            StoreOp::Install { last, term, bytes } => {
+                v.must("last")?;
+                v.number("last", &mut last.0, position.clone())?;
+                v.must("term")?;
+                v.number("term", &mut term.0, position)?;
+                v.number("bytes", bytes, 0..=DATA_BYTES_MAX)
+            }
+            StoreOp::Crash { trigger, keep } => {
+                v.key("op", &mut trigger.pattern)?;
+                v.number("nth", &mut trigger.nth, 1..=NTH_MAX)?;
+                v.key("point", &mut trigger.point)?;
+                v.option("keep", keep)
+            }
+            StoreOp::Cut { keep } => v.option("keep", keep),
+            StoreOp::Fail(trigger) => trigger.visit(v),
+            StoreOp::Full { bytes } => v.number("bytes", bytes, 0..=SPACE_BYTES_MAX),
+            StoreOp::Clean
+            | StoreOp::Prepare
+            | StoreOp::Kill
+            | StoreOp::Restart
+            | StoreOp::Space
+            | StoreOp::Evict
+            | StoreOp::Check => Ok(()),
+        }
+    }
+}

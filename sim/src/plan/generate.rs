@@ -1,0 +1,123 @@
+//! How a seed becomes a plan: swarm testing (Groce et al., ISSTA 2012). Each
+//! seed draws its own configuration, and which kinds of faults it has at all:
+//! runs with everything on hide what a few kinds alone would find.
+//!
+//! Each concern draws from a stream of its own, so that one which is off, or
+//! draws more in a later version, leaves the others as they were.
+
+mod aims;
+mod faults;
+
+use super::{Cluster, Disk, Net, Plan, Workload};
+use crate::rng::{Ratio, SimRng};
+
+/// The scenarios with generated plans, and their number of members.
+const MEMBERS: &[(&str, u32)] = &[("raft-3", 3), ("raft-5", 5)];
+
+/// No plans can be generated for a scenario of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown scenario `{}`; plans can be drawn for: {}", name.escape_debug(), known())]
+pub struct UnknownScenario {
+    pub name: String,
+}
+
+fn known() -> String {
+    let names: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// The plan of `seed`. It always has at least one step.
+pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
+    let Some((_, members)) = MEMBERS.iter().find(|(name, _)| *name == scenario) else {
+        return Err(UnknownScenario {
+            name: scenario.to_string(),
+        });
+    };
+    let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), *members);
+    let steps = faults::draw(seed, &cluster);
+    Ok(Plan {
+        scenario: scenario.to_string(),
+        seed,
+        cluster,
+        net: draw_net(&mut SimRng::new(seed, "plan/net")),
+        disk: draw_disk(&mut SimRng::new(seed, "plan/disk")),
+        workload: draw_workload(&mut SimRng::new(seed, "plan/workload")),
+        steps,
+    })
+}
+
+fn ratio(numerator: u32, denominator: u32) -> Ratio {
+    Ratio {
+        numerator,
+        denominator,
+    }
+}
+
+fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
+    Cluster {
+        nodes,
+        tick_ms: 10,
+        election_ticks: *rng.pick(&[10, 12, 15, 20]),
+        heartbeat_ticks: *rng.pick(&[2, 3, 4, 5]),
+        // Small, so that a run rolls and cleans many times.
+        segment_bytes: *rng.pick(&[1024, 2048, 4096, 8192, 16_384]),
+        chunk_bytes: *rng.pick(&[256, 512, 1024, 2048]),
+        // Without a cache every read of the log goes to the disk.
+        cache_bytes: *rng.pick(&[0, 512, 4096, 65_536]),
+        append_bytes_max: *rng.pick(&[256, 1024, 4096, 16_384]),
+        inflight_max: *rng.pick(&[1, 2, 4, 8, 16]),
+        snapshot_every: rng.between(20, 200),
+        duration_ms: rng.between(20_000, 25_000),
+        converge_ms: 10_000,
+    }
+}
+
+fn draw_net(rng: &mut SimRng) -> Net {
+    let latency_us_min = rng.between(200, 2000);
+    let latency_us_max = latency_us_min + *rng.pick(&[100, 1000, 5000, 18_000]);
+    // Each of them is off in half of the seeds.
+    let often = |rng: &mut SimRng, most: u32| {
+        if rng.chance(ratio(1, 2)) {
+            let thousandths = rng.between(1, u64::from(most)) as u32;
+            ratio(thousandths, 1000)
+        } else {
+            ratio(0, 1)
+        }
+    };
+    Net {
+        latency_us_min,
+        latency_us_max,
+        loss: often(rng, 50),
+        duplicate: often(rng, 50),
+        reorder: often(rng, 100),
+        reorder_us_max: *rng.pick(&[5000, 20_000, 100_000, 400_000]),
+    }
+}
+
+fn draw_disk(rng: &mut SimRng) -> Disk {
+    let op_us_min = rng.between(10, 50);
+    let sync_us_min = rng.between(100, 1000);
+    Disk {
+        op_us_min,
+        op_us_max: op_us_min + rng.between(10, 150),
+        sync_us_min,
+        sync_us_max: sync_us_min + *rng.pick(&[200, 1000, 4000, 9000]),
+        short: if rng.chance(ratio(1, 4)) {
+            ratio(1, *rng.pick(&[50, 200, 1000]))
+        } else {
+            ratio(0, 1)
+        },
+    }
+}
+
+fn draw_workload(rng: &mut SimRng) -> Workload {
+    Workload {
+        clients: rng.between(1, 5) as u32,
+        keys: rng.between(1, 8) as u32,
+        // A record of several sectors can be torn.
+        value_bytes_max: *rng.pick(&[16, 100, 500, 2000]),
+        reads: ratio(*rng.pick(&[1, 3, 5, 7]), 10),
+        think_ms_max: *rng.pick(&[0, 5, 20, 50]),
+        timeout_ms: *rng.pick(&[300, 1000, 3000]),
+    }
+}

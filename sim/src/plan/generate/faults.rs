@@ -1,0 +1,393 @@
+//! Which faults a seed has, when, and whom they hit.
+//!
+//! Each kind of fault draws from a stream of its own. What a kind places aims
+//! at the moments between two file operations that protocols get wrong (see the
+//! cases of the log format), since uniformly random crashes rarely land there.
+
+use afterimage_engine::NodeId;
+
+use super::aims::{ANY, Aim, FAILURES, INSTALL, RECOVERY, SYNCS, WORK};
+use super::ratio;
+use crate::disk::{CrashPoint, FailTrigger, FaultKind};
+use crate::plan::{Action, Cluster, Side, Step, Target};
+use crate::rng::SimRng;
+
+/// The faults come in waves, with a calm in between in which none begins: the
+/// cluster gets on, fills logs and saves snapshots, and there is something to lose.
+const WAVE_MS: u64 = 4000;
+const CALM_MS: u64 = 1200;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A group of members is cut off.
+    Partition,
+    /// One node's power goes, at an operation aimed at.
+    Crash,
+    /// The power goes again while the node recovers.
+    RecoveryCrash,
+    /// The power of all nodes goes at the same moment.
+    PowerLoss,
+    /// A process dies.
+    Kill,
+    /// A process dies, and shortly after its restart the power goes: what
+    /// recovery took from the cache must have been made durable first.
+    KillThenCut,
+    /// A member is away until it needs a snapshot; the power goes as it installs it.
+    Absence,
+    /// A sync fails: the store is reopened without a reboot, with a cache that lies.
+    FailedSync,
+    /// Another operation fails, or stops short.
+    FailedOp,
+    Full,
+    Slow,
+}
+
+impl Kind {
+    const ALL: [Kind; 11] = [
+        Kind::Partition,
+        Kind::Crash,
+        Kind::RecoveryCrash,
+        Kind::PowerLoss,
+        Kind::Kill,
+        Kind::KillThenCut,
+        Kind::Absence,
+        Kind::FailedSync,
+        Kind::FailedOp,
+        Kind::Full,
+        Kind::Slow,
+    ];
+    /// Kinds that have an effect whatever the workload does: a seed has one of
+    /// them, so that its run is not vacuous.
+    const CERTAIN: [Kind; 4] = [Kind::Partition, Kind::Crash, Kind::PowerLoss, Kind::Kill];
+
+    /// The name of its stream.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Partition => "partition",
+            Kind::Crash => "crash",
+            Kind::RecoveryCrash => "recovery-crash",
+            Kind::PowerLoss => "power-loss",
+            Kind::Kill => "kill",
+            Kind::KillThenCut => "kill-then-cut",
+            Kind::Absence => "absence",
+            Kind::FailedSync => "failed-sync",
+            Kind::FailedOp => "failed-op",
+            Kind::Full => "full",
+            Kind::Slow => "slow",
+        }
+    }
+
+    /// The mean time between two of the kind: drawn per seed from this range.
+    fn gap_ms(self) -> (u64, u64) {
+        match self {
+            Kind::Crash => (1500, 6000),
+            Kind::Partition | Kind::Kill => (2000, 8000),
+            Kind::RecoveryCrash | Kind::KillThenCut | Kind::FailedSync | Kind::FailedOp => {
+                (3000, 9000)
+            }
+            Kind::PowerLoss | Kind::Absence => (5000, 12_000),
+            Kind::Full | Kind::Slow => (4000, 10_000),
+        }
+    }
+}
+
+/// The steps of `seed`, at least one, in order of their times.
+pub(super) fn draw(seed: u64, cluster: &Cluster) -> Vec<Step> {
+    let mut placed: Vec<(u64, Action)> = Vec::new();
+    for kind in enabled(&mut SimRng::new(seed, "plan/kinds")) {
+        let rng = SimRng::new(seed, &format!("plan/faults/{}", kind.name()));
+        let mut drawer = Drawer {
+            rng,
+            nodes: u64::from(cluster.nodes),
+            placed: &mut placed,
+        };
+        drawer.draw(kind, cluster.duration_ms);
+    }
+    // A follow-up may lie behind the end of the faults; what it follows does not.
+    placed.retain(|(at_ms, _)| *at_ms < cluster.duration_ms);
+    placed.sort_by_key(|(at_ms, _)| *at_ms);
+    (1..)
+        .zip(placed)
+        .map(|(id, (at_ms, action))| Step { id, at_ms, action })
+        .collect()
+}
+
+fn enabled(rng: &mut SimRng) -> Vec<Kind> {
+    let on = Kind::ALL.map(|kind| (kind, rng.chance(ratio(1, 2))));
+    let mut kinds: Vec<Kind> = on
+        .into_iter()
+        .filter_map(|(kind, on)| on.then_some(kind))
+        .collect();
+    if !kinds.iter().any(|kind| Kind::CERTAIN.contains(kind)) {
+        kinds.push(*rng.pick(&Kind::CERTAIN));
+    }
+    kinds
+}
+
+/// Places the faults of one kind.
+struct Drawer<'a> {
+    rng: SimRng,
+    nodes: u64,
+    placed: &'a mut Vec<(u64, Action)>,
+}
+
+impl Drawer<'_> {
+    fn draw(&mut self, kind: Kind, duration_ms: u64) {
+        let (low, high) = kind.gap_ms();
+        let gap_ms = self.rng.between(low, high);
+        if kind == Kind::RecoveryCrash && self.rng.chance(ratio(1, 3)) {
+            self.birth();
+        }
+        // On a clock that stands still in a calm.
+        let mut stormy_ms = self.rng.between(300, gap_ms);
+        loop {
+            let at_ms = stormy_ms + stormy_ms / WAVE_MS * CALM_MS;
+            if at_ms >= duration_ms {
+                return;
+            }
+            self.place(kind, at_ms);
+            stormy_ms += self.rng.between(gap_ms / 2, gap_ms * 3 / 2);
+        }
+    }
+
+    fn place(&mut self, kind: Kind, at_ms: u64) {
+        match kind {
+            Kind::Partition => self.partition(at_ms),
+            Kind::Crash => {
+                let target = self.target();
+                let down_ms = self.down_ms();
+                self.crash(at_ms, target, WORK, false, down_ms);
+            }
+            Kind::RecoveryCrash => self.recovery_crash(at_ms),
+            Kind::PowerLoss => self.power_loss(at_ms),
+            Kind::Kill => {
+                let target = self.target();
+                let down_ms = self.down_ms();
+                self.push(at_ms, Action::Kill { target, down_ms });
+            }
+            Kind::KillThenCut => self.kill_then_cut(at_ms),
+            Kind::Absence => self.absence(at_ms),
+            Kind::FailedSync => self.failed_sync(at_ms),
+            Kind::FailedOp => {
+                let (aim, fault) = self.rng.pick(FAILURES);
+                let trigger = self.fail_trigger(aim, *fault);
+                let target = self.target();
+                self.push(at_ms, Action::Fail { target, trigger });
+            }
+            Kind::Full => self.full(at_ms),
+            Kind::Slow => {
+                let target = self.target();
+                let factor = self.rng.between(3, 50);
+                let for_ms = self.rng.between(300, 3000);
+                self.push(
+                    at_ms,
+                    Action::Slow {
+                        target,
+                        factor,
+                        for_ms,
+                    },
+                );
+            }
+        }
+    }
+
+    fn push(&mut self, at_ms: u64, action: Action) {
+        self.placed.push((at_ms, action));
+    }
+
+    fn partition(&mut self, at_ms: u64) {
+        let side = match self.rng.below(5) {
+            0 | 1 => Side::Leader,
+            2 => Side::LeaderMinority,
+            _ => self.random_side(),
+        };
+        let one_way = self.rng.chance(ratio(1, 4));
+        let for_ms = if self.rng.chance(ratio(1, 4)) {
+            self.rng.between(3000, 6000)
+        } else {
+            self.rng.between(200, 2500)
+        };
+        self.push(
+            at_ms,
+            Action::Partition {
+                side,
+                one_way,
+                for_ms,
+            },
+        );
+    }
+
+    /// Some of the members, but not all.
+    fn random_side(&mut self) -> Side {
+        let mut nodes: Vec<NodeId> = (1..=self.nodes).map(NodeId).collect();
+        self.rng.shuffle(&mut nodes);
+        nodes.truncate(self.rng.between(1, self.nodes - 1) as usize);
+        nodes.sort_unstable();
+        Side::Nodes(nodes)
+    }
+
+    /// The very first open of a store is cut short: it must not leave something
+    /// behind that no later open accepts.
+    fn birth(&mut self) {
+        let target = self.member();
+        let down_ms = self.down_ms();
+        self.crash(0, target, RECOVERY, true, down_ms);
+    }
+
+    fn recovery_crash(&mut self, at_ms: u64) {
+        let target = self.member();
+        let down_ms = self.rng.between(20, 300);
+        self.crash(at_ms, target, WORK, false, down_ms);
+        for _ in 0..self.rng.between(1, 2) {
+            let down_ms = self.rng.between(20, 300);
+            self.crash(at_ms, target, RECOVERY, true, down_ms);
+        }
+    }
+
+    /// At one moment, or each within its next few operations.
+    fn power_loss(&mut self, at_ms: u64) {
+        let at_once = self.rng.chance(ratio(1, 2));
+        for n in 1..=self.nodes {
+            let target = Target::Node(NodeId(n));
+            let down_ms = self.rng.between(50, 600);
+            let trigger = if at_once {
+                (0, CrashPoint::Before)
+            } else {
+                (self.rng.between(1, 4), self.point())
+            };
+            self.push(at_ms, crash(target, &ANY, trigger, false, down_ms));
+        }
+    }
+
+    fn kill_then_cut(&mut self, at_ms: u64) {
+        let target = self.member();
+        let down_ms = self.rng.between(10, 300);
+        let again_ms = self.rng.between(20, 500);
+        self.push(at_ms, Action::Kill { target, down_ms });
+        if self.rng.chance(ratio(1, 2)) {
+            self.crash(at_ms, target, RECOVERY, true, again_ms);
+        } else {
+            let at_ms = at_ms + down_ms + self.rng.between(5, 150);
+            let nth = self.rng.below(6);
+            let point = self.point();
+            self.push(at_ms, crash(target, &ANY, (nth, point), false, again_ms));
+        }
+    }
+
+    fn absence(&mut self, at_ms: u64) {
+        let target = self.member();
+        let down_ms = self.rng.between(2000, 5000);
+        self.push(at_ms, Action::Kill { target, down_ms });
+        if self.rng.chance(ratio(2, 3)) {
+            let at_ms = at_ms + down_ms + self.rng.between(5, 40);
+            let down_ms = self.rng.between(20, 500);
+            self.crash(at_ms, target, INSTALL, false, down_ms);
+        }
+    }
+
+    /// A failed sync kills the node by its own hand. What comes then tells
+    /// whether it still believed the cache.
+    fn failed_sync(&mut self, at_ms: u64) {
+        let target = self.member();
+        let aim = self.rng.pick(SYNCS);
+        let trigger = self.fail_trigger(aim, FaultKind::Eio);
+        self.push(at_ms, Action::Fail { target, trigger });
+        let after_ms = at_ms + self.rng.between(10, 800);
+        let down_ms = self.rng.between(20, 500);
+        match self.rng.below(5) {
+            0 => {}
+            1 => self.push(after_ms, Action::Evict { target }),
+            2 => {
+                self.push(after_ms, Action::Evict { target });
+                self.crash(after_ms + down_ms, target, &[ANY], false, down_ms);
+            }
+            3 => {
+                let now = (0, CrashPoint::Before);
+                self.push(after_ms, crash(target, &ANY, now, false, down_ms));
+            }
+            // The next boot is the reopen: a count beyond what recovery needs
+            // lands in the first appends after it.
+            _ => self.crash(at_ms, target, &[ANY], true, down_ms),
+        }
+    }
+
+    fn full(&mut self, at_ms: u64) {
+        let target = self.member();
+        let bytes = *self.rng.pick(&[0, 512, 1024, 4096, 16_384]);
+        let for_ms = self.rng.between(300, 4000);
+        self.push(
+            at_ms,
+            Action::Full {
+                target,
+                bytes,
+                for_ms,
+            },
+        );
+        if self.rng.chance(ratio(1, 3)) {
+            // Recovery finds the disk full too.
+            let down_ms = self.rng.between(10, 200);
+            self.push(at_ms + for_ms / 3, Action::Kill { target, down_ms });
+        }
+    }
+
+    /// A power cut at one of `aims`.
+    fn crash(&mut self, at_ms: u64, target: Target, aims: &[Aim], recovery: bool, down_ms: u64) {
+        let aim = self.rng.pick(aims);
+        let trigger = (self.rng.between(1, aim.nth_max), self.point());
+        self.push(at_ms, crash(target, aim, trigger, recovery, down_ms));
+    }
+
+    fn fail_trigger(&mut self, aim: &Aim, fault: FaultKind) -> FailTrigger {
+        FailTrigger {
+            pattern: aim.pattern(),
+            nth: self.rng.between(1, aim.nth_max),
+            fault,
+        }
+    }
+
+    fn point(&mut self) -> CrashPoint {
+        *self
+            .rng
+            .pick(&[CrashPoint::Before, CrashPoint::Mid, CrashPoint::After])
+    }
+
+    /// Mostly short; at times long enough to be left behind.
+    fn down_ms(&mut self) -> u64 {
+        if self.rng.chance(ratio(1, 6)) {
+            self.rng.between(1500, 4000)
+        } else {
+            self.rng.between(20, 800)
+        }
+    }
+
+    fn member(&mut self) -> Target {
+        Target::Node(NodeId(self.rng.between(1, self.nodes)))
+    }
+
+    fn target(&mut self) -> Target {
+        match self.rng.below(5) {
+            0 | 1 => Target::Leader,
+            2 | 3 => Target::Follower(self.rng.below(self.nodes - 1) as u32),
+            _ => self.member(),
+        }
+    }
+}
+
+/// `(nth, point)` is the moment.
+fn crash(
+    target: Target,
+    aim: &Aim,
+    (nth, point): (u64, CrashPoint),
+    recovery: bool,
+    down_ms: u64,
+) -> Action {
+    Action::Crash {
+        target,
+        pattern: aim.pattern(),
+        nth,
+        point,
+        recovery,
+        down_ms,
+        keep: None,
+    }
+}

@@ -1,0 +1,176 @@
+//! The text form of single values. None contains a space.
+
+use afterimage_engine::{Index, NodeId, Term};
+
+use super::{Side, StoreEntry, Target};
+use crate::disk::{CrashPoint, FaultKind, Keep, Pattern};
+use crate::rng::Ratio;
+
+/// A cluster's members at the most.
+pub(super) const NODES_MAX: u64 = 7;
+/// Indexes and terms stay far from where adding to them could overflow.
+pub(super) const POSITION_MAX: u64 = 1 << 40;
+/// One value, entry or snapshot, and one batch of entries: as much as a run can
+/// hold in memory many times over.
+pub(super) const DATA_BYTES_MAX: u64 = 1 << 20;
+
+/// A value that is one word of text.
+pub(super) trait Word: Sized {
+    fn print(&self) -> String;
+    /// The error says what is allowed.
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+/// `text` as an error quotes it: one line, and not longer than one.
+pub(super) fn quote(text: &str) -> String {
+    const CHARS: usize = 40;
+    let mut quoted: String = text.chars().take(CHARS).collect();
+    if quoted.len() < text.len() {
+        quoted.push_str("...");
+    }
+    format!("`{}`", quoted.escape_debug())
+}
+
+impl Word for Pattern {
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| "an operation such as write, sync:log-*, rename:snapshot or *".to_string())
+    }
+}
+
+impl Word for Keep {
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| "none, or fates as a power cut reports them".to_string())
+    }
+}
+
+impl Word for Ratio {
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .ok()
+            .filter(|r: &Ratio| r.denominator > 0 && r.numerator <= r.denominator)
+            .ok_or_else(|| "a ratio from 0/1 to 1/1, such as 1/100".to_string())
+    }
+}
+
+impl Word for NodeId {
+    fn print(&self) -> String {
+        format!("n{}", self.0)
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        text.strip_prefix('n')
+            .and_then(|number| number.parse().ok())
+            .filter(|n| (1..=NODES_MAX).contains(n))
+            .map(NodeId)
+            .ok_or_else(|| format!("a member, n1 to n{NODES_MAX}"))
+    }
+}
+
+impl Word for Target {
+    fn print(&self) -> String {
+        match self {
+            Target::Node(id) => id.print(),
+            Target::Leader => "leader".to_string(),
+            Target::Follower(n) => format!("follower.{n}"),
+        }
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "leader" {
+            return Ok(Target::Leader);
+        }
+        if let Ok(id) = NodeId::read(text) {
+            return Ok(Target::Node(id));
+        }
+        text.strip_prefix("follower.")
+            .and_then(|number| number.parse().ok())
+            .filter(|n| u64::from(*n) < NODES_MAX)
+            .map(Target::Follower)
+            .ok_or_else(|| "a member such as n1, leader, or follower.0".to_string())
+    }
+}
+
+impl Word for Side {
+    fn print(&self) -> String {
+        match self {
+            Side::Leader => "leader".to_string(),
+            Side::LeaderMinority => "leader-minority".to_string(),
+            Side::Nodes(nodes) => {
+                let names: Vec<String> = nodes.iter().map(Word::print).collect();
+                names.join(",")
+            }
+        }
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "leader" => return Ok(Side::Leader),
+            "leader-minority" => return Ok(Side::LeaderMinority),
+            _ => {}
+        }
+        let nodes: Result<Vec<NodeId>, String> = text.split(',').map(NodeId::read).collect();
+        nodes
+            .ok()
+            .filter(|nodes| nodes.is_sorted_by(|a, b| a < b))
+            .map(Side::Nodes)
+            .ok_or_else(|| {
+                "leader, leader-minority, or members in ascending order such as n1,n3".to_string()
+            })
+    }
+}
+
+/// A word of a fixed list.
+macro_rules! choice {
+    ($type:ident: $($variant:ident = $name:literal),*) => {
+        impl Word for $type {
+            fn print(&self) -> String {
+                match self { $($type::$variant => $name),* }.to_string()
+            }
+            fn read(text: &str) -> Result<Self, String> {
+                match text {
+                    $($name => Ok($type::$variant),)*
+                    _ => Err(["one of", $($name),*].join(" ")),
+                }
+            }
+        }
+    };
+}
+choice!(CrashPoint: Before = "before", Mid = "mid", After = "after");
+choice!(FaultKind: Eio = "eio", Enospc = "enospc", Short = "short");
+
+impl Word for StoreEntry {
+    fn print(&self) -> String {
+        format!("{}/{}:{}", self.term, self.index, self.bytes)
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(term, rest)| {
+            let (index, bytes) = rest.split_once(':')?;
+            Some((term.parse().ok()?, index.parse().ok()?, bytes.parse().ok()?))
+        });
+        parts
+            .filter(|(term, index, bytes)| {
+                (1..=POSITION_MAX).contains(term)
+                    && (1..=POSITION_MAX).contains(index)
+                    && *bytes <= DATA_BYTES_MAX
+            })
+            .map(|(term, index, bytes)| StoreEntry {
+                term: Term(term),
+                index: Index(index),
+                bytes,
+            })
+            .ok_or_else(|| {
+                format!(
+                    "TERM/INDEX:BYTES such as 1/7:100, \
+                     positions from 1 to {POSITION_MAX}, bytes up to {DATA_BYTES_MAX}"
+                )
+            })
+    }
+}
