@@ -4,11 +4,18 @@
 //! needs `--cfg madsim`.
 
 pub mod check;
+mod contents;
 pub mod disk;
+mod env;
+pub mod kv;
 pub mod mutants;
 pub mod plan;
+mod recorder;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod single;
 pub mod trace;
 pub mod verdict;
+#[cfg(madsim)]
+pub mod world;

@@ -1,7 +1,9 @@
 //! One plan, carried out: the way in for the command line and for tests.
 
 use crate::mutants::MutantInfo;
+#[cfg(madsim)]
 use crate::plan::Plan;
+#[cfg(madsim)]
 use crate::report::RunReport;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,17 +36,111 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+#[cfg(madsim)]
+pub use fresh::run_fresh;
+
 /// Carries out `plan` on this thread. For a deterministic digest the thread
 /// must be fresh: see [`run_fresh`].
 #[cfg(madsim)]
-#[allow(unused_variables, clippy::todo)]
 pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
-    todo!()
+    if plan.scenario == crate::plan::STORE {
+        crate::single::run(plan, options)
+    } else {
+        crate::world::run::<crate::kv::Kv>(plan, options)
+    }
 }
 
-/// Carries out `plan` on a thread of its own.
 #[cfg(madsim)]
-#[allow(unused_variables, clippy::todo)]
-pub fn run_fresh(plan: &Plan, options: RunOptions) -> RunReport {
-    todo!()
+mod fresh {
+    use std::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Once, mpsc};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::{RunOptions, run};
+    use crate::plan::Plan;
+    use crate::report::RunReport;
+    use crate::verdict::{Invariant, Verdict, Violation};
+    use crate::world::panic_text;
+
+    /// A run that takes longer than this of real time goes in circles in a
+    /// place where simulated time does not pass.
+    const WATCHDOG: Duration = Duration::from_secs(120);
+
+    thread_local! {
+        /// What the last panic on this thread said, if it is one of ours.
+        static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    }
+
+    /// Carries out `plan` on a thread of its own: std draws the keys of its hash
+    /// maps once a thread, so that a run's bytes must not depend on what ran
+    /// there before. A panic, or a run without end, is a verdict.
+    pub fn run_fresh(plan: &Plan, options: RunOptions) -> RunReport {
+        install_hook();
+        let (done, result) = mpsc::channel();
+        let on_thread = plan.clone();
+        let body = move || {
+            PANIC.set(Some(String::new()));
+            let report = catch_unwind(AssertUnwindSafe(|| run(&on_thread, &options)));
+            let said = PANIC.take().unwrap_or_default();
+            // Nobody listens any more if the watchdog was faster.
+            let _ = done.send(report.map_err(|panic| match said.is_empty() {
+                true => panic_text(&*panic),
+                false => said,
+            }));
+        };
+        let name = format!("seed-{:#x}", plan.seed);
+        if let Err(e) = thread::Builder::new().name(name).spawn(body) {
+            return failed(plan, format!("no thread for the run: {e}"));
+        }
+        match result.recv_timeout(WATCHDOG) {
+            Ok(Ok(report)) => report,
+            Ok(Err(panic)) => failed(plan, format!("the run panicked: {panic}")),
+            Err(_) => failed(plan, format!("no end after {} s of real time", WATCHDOG.as_secs())),
+        }
+    }
+
+    fn failed(plan: &Plan, detail: String) -> RunReport {
+        let violation = Violation {
+            invariant: Invariant::NoPanic,
+            detail,
+        };
+        RunReport {
+            verdict: Verdict::Fail(violation.invariant),
+            violation: Some(violation),
+            digest: 0,
+            events: 0,
+            simulated_us: 0,
+            fs_ops: 0,
+            messages: 0,
+            crashes: 0,
+            kills: 0,
+            client_ops: 0,
+            faults: Default::default(),
+            sometimes: Default::default(),
+            resolved: plan.clone(),
+            trace: None,
+        }
+    }
+
+    /// Panics of runs are reported with their verdict, not on stderr.
+    fn install_hook() {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                let ours = PANIC.with_borrow_mut(|said| match said {
+                    Some(said) => {
+                        *said = info.to_string().replace('\n', ": ");
+                        true
+                    }
+                    None => false,
+                });
+                if !ours {
+                    before(info);
+                }
+            }));
+        });
+    }
 }

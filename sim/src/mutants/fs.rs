@@ -1,9 +1,10 @@
 //! A filesystem that forgets to sync.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use afterimage_engine::fs::{File, Fs, Lock, SyncMode};
@@ -18,7 +19,12 @@ pub(super) struct Buggy {
     bug: FsBug,
     /// A rename of the kind was done, and its directory sync is to be dropped.
     renamed: AtomicBool,
+    /// The files by their present names: a handle's file may get another one.
+    names: Mutex<BTreeMap<PathBuf, Name>>,
 }
+
+/// A file's present name, shared by its handles.
+type Name = Arc<Mutex<PathBuf>>;
 
 impl Buggy {
     pub fn new(fs: Arc<dyn Fs>, bug: FsBug) -> Self {
@@ -26,15 +32,30 @@ impl Buggy {
             fs,
             bug,
             renamed: AtomicBool::new(false),
+            names: Mutex::default(),
         }
     }
 
-    /// The file as the bug leaves it. A file keeps the name that it was opened
-    /// or created under, as a handle does.
+    /// The file as the bug leaves it.
     fn file(&self, file: Box<dyn File>, path: &Path) -> Box<dyn File> {
-        match self.bug {
-            FsBug::NoSync(pattern) if matches(pattern, path) => Box::new(Unsynced(file)),
-            _ => file,
+        let FsBug::NoSync(pattern) = self.bug else {
+            return file;
+        };
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Mutex::new(path.to_owned()));
+        let name = names.entry(path.to_owned()).or_insert_with(new).clone();
+        Box::new(Unsynced {
+            file,
+            name,
+            pattern,
+        })
+    }
+
+    fn moved(&self, from: &Path, to: &Path) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = names.remove(from) {
+            *name.lock().unwrap_or_else(PoisonError::into_inner) = to.to_owned();
+            names.insert(to.to_owned(), name);
         }
     }
 }
@@ -54,6 +75,7 @@ impl Fs for Buggy {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.fs.rename(from, to)?;
+        self.moved(from, to);
         if matches!(self.bug, FsBug::NoDirSyncAfter(pattern) if matches(pattern, to)) {
             self.renamed.store(true, Ordering::Relaxed);
         }
@@ -79,27 +101,36 @@ impl Fs for Buggy {
     }
 }
 
-/// A file whose sync does nothing.
+/// A file whose sync does nothing while its name matches.
 #[derive(Debug)]
-struct Unsynced(Box<dyn File>);
+struct Unsynced {
+    file: Box<dyn File>,
+    name: Name,
+    pattern: &'static str,
+}
 
 impl File for Unsynced {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
+        self.file.write_at(buf, offset)
     }
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.0.allocate(offset, len)
+        self.file.allocate(offset, len)
     }
-    fn sync(&self, _: SyncMode) -> io::Result<()> {
-        Ok(())
+    fn sync(&self, mode: SyncMode) -> io::Result<()> {
+        let name = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches(self.pattern, &name) {
+            return Ok(());
+        }
+        drop(name);
+        self.file.sync(mode)
     }
 }

@@ -8,7 +8,7 @@ use afterimage_engine::store::Store;
 use afterimage_engine::{Error, Host, NodeId};
 use madsim::runtime::Handle;
 
-use super::env::SimEnv;
+use crate::env::SimEnv;
 use super::member::{Life, Member};
 use super::replica::{Command, DIR, Mailbox, Status, process};
 use super::{Happening, Subject, World, is_excused};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use afterimage_engine::NodeId;
 use afterimage_engine::node::Task;
 
-use super::env::SimEnv;
+use crate::env::SimEnv;
 use super::replica::{Mailbox, Status};
 use crate::disk::SimFs;
 use crate::trace::Contents;

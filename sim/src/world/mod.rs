@@ -8,13 +8,11 @@
 
 mod clients;
 mod converge;
-mod env;
 mod life;
 mod member;
 mod nemesis;
 mod net;
 mod queue;
-pub(crate) mod recorder;
 mod replica;
 
 use std::time::Duration;
@@ -33,7 +31,7 @@ use self::member::{Life, Member};
 use self::nemesis::End;
 use self::net::SimNet;
 use self::queue::Queue;
-use self::recorder::Recorder;
+use crate::recorder::Recorder;
 use self::replica::{Command, Outcome};
 use crate::disk;
 use crate::plan::Plan;
@@ -41,7 +39,6 @@ use crate::report::RunReport;
 use crate::rng::hash;
 use crate::run::RunOptions;
 use crate::trace::{Operation, Style, What};
-use crate::verdict::Verdict;
 
 pub(crate) use replica::panic_text;
 
@@ -549,40 +546,7 @@ impl<S: Subject> World<S> {
     }
 
     fn report(self) -> RunReport {
-        let simulated_us = self.now_us;
-        let Recorder {
-            events,
-            messages,
-            crashes,
-            kills,
-            client_ops,
-            ..
-        } = self.recorder;
-        let faults = self.recorder.faults.clone();
-        let sometimes = self.recorder.sometimes.counts();
-        let digest = self.recorder.digest.value();
-        let (violation, trace) = self.recorder.finish();
-        let verdict = match &violation {
-            Some(violation) => Verdict::Fail(violation.invariant),
-            None if faults.is_empty() => Verdict::Vacuous,
-            None => Verdict::Pass,
-        };
-        RunReport {
-            verdict,
-            violation,
-            digest,
-            events,
-            simulated_us,
-            fs_ops: self.fs_ops,
-            messages,
-            crashes,
-            kills,
-            client_ops,
-            faults,
-            sometimes,
-            resolved: self.plan,
-            trace,
-        }
+        self.recorder.into_report(self.plan, self.fs_ops, self.now_us)
     }
 }
 

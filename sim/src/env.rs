@@ -11,7 +11,7 @@ use crate::rng::SimRng;
 const EPOCH_MS: u64 = 1_700_000_000_000;
 
 #[derive(Debug)]
-pub(super) struct SimEnv {
+pub(crate) struct SimEnv {
     now_us: AtomicU64,
     inner: Mutex<Inner>,
 }

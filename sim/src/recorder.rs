@@ -8,17 +8,19 @@ use afterimage_engine::NodeId;
 use crate::check::Judges;
 use crate::disk::{FaultKind, OpOutcome};
 use crate::trace::{Digest, Record, Sometimes, Style, What, line};
-use crate::verdict::{Invariant, Violation};
+use crate::plan::Plan;
+use crate::report::RunReport;
+use crate::verdict::{Invariant, Verdict, Violation};
 
 pub(crate) struct Recorder {
-    pub digest: Digest,
-    pub events: u64,
-    pub messages: u64,
-    pub crashes: u64,
-    pub kills: u64,
-    pub client_ops: u64,
-    pub faults: BTreeMap<&'static str, u64>,
-    pub sometimes: Sometimes,
+    digest: Digest,
+    events: u64,
+    messages: u64,
+    crashes: u64,
+    kills: u64,
+    client_ops: u64,
+    faults: BTreeMap<&'static str, u64>,
+    sometimes: Sometimes,
     judges: Judges,
     /// Seen outside of the judges: a panic, an endless run.
     other: Option<Violation>,
@@ -86,10 +88,30 @@ impl Recorder {
         self.other.as_ref().or_else(|| self.judges.violation())
     }
 
-    /// The run is over: the first violation, and the text.
-    pub fn finish(self) -> (Option<Violation>, Option<String>) {
+    /// The run is over.
+    pub fn into_report(self, resolved: Plan, fs_ops: u64, simulated_us: u64) -> RunReport {
         let violation = self.other.or(self.judges.finish());
-        (violation, self.text)
+        let verdict = match &violation {
+            Some(violation) => Verdict::Fail(violation.invariant),
+            None if self.faults.is_empty() => Verdict::Vacuous,
+            None => Verdict::Pass,
+        };
+        RunReport {
+            verdict,
+            violation,
+            digest: self.digest.value(),
+            events: self.events,
+            simulated_us,
+            fs_ops,
+            messages: self.messages,
+            crashes: self.crashes,
+            kills: self.kills,
+            client_ops: self.client_ops,
+            faults: self.faults,
+            sometimes: self.sometimes.counts(),
+            resolved,
+            trace: self.text,
+        }
     }
 
     fn count(&mut self, what: &What) {
