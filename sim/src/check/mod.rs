@@ -1,19 +1,138 @@
 //! The judges: one file an invariant. They see only the trace.
+//!
+//! [`Judges`] is the way in: feed it every [`Record`] of a run in order, then
+//! call [`Judges::finish`]. What the judges know of the past is in one shared
+//! [`Model`], built from the same records.
+
+mod acked_durable;
+mod converges;
+mod election_safety;
+mod fresh_reads;
+mod hard_state_monotonic;
+mod leader_completeness;
+mod log_contiguous;
+mod log_matching;
+mod model;
+mod no_resurrection;
+mod persist_before_send;
+mod recovery_available;
+mod recovery_idempotent;
+mod snapshot_covers_log;
+mod span;
+mod state_machine_safety;
+mod store_model;
+#[cfg(test)]
+mod testing;
+
+use std::fmt;
+
+pub use model::{Committed, Model, NodeModel, State};
+pub use span::Span;
+pub use store_model::{Snapshot, StoreModel};
 
 use crate::trace::Record;
-use crate::verdict::Violation;
+use crate::verdict::{Invariant, Violation};
 
 /// Watches a run and speaks up when its rule is broken.
 pub trait Judge {
-    fn record(&mut self, record: &Record) -> Result<(), Violation>;
-    /// The run is over.
-    fn finish(&mut self) -> Result<(), Violation> {
+    /// Looks at one record. `model` is the state of things before it.
+    fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation>;
+    /// The run is over. `model` is the state of things at the end.
+    fn finish(&mut self, model: &Model) -> Result<(), Violation> {
+        let _ = model;
         Ok(())
     }
 }
 
-/// All judges for a cluster run.
-#[allow(clippy::todo)]
+/// All judges, in the order in which a record is shown to them: where one
+/// record breaks several rules, the first one names the failure.
 pub fn all() -> Vec<Box<dyn Judge>> {
-    todo!()
+    vec![
+        Box::new(acked_durable::AckedDurable),
+        Box::new(no_resurrection::NoResurrection),
+        Box::new(log_contiguous::LogContiguous),
+        Box::new(snapshot_covers_log::SnapshotCoversLog),
+        Box::new(recovery_idempotent::RecoveryIdempotent::default()),
+        Box::new(recovery_available::RecoveryAvailable),
+        Box::new(hard_state_monotonic::HardStateMonotonic::default()),
+        Box::new(persist_before_send::PersistBeforeSend),
+        Box::new(election_safety::ElectionSafety::default()),
+        Box::new(log_matching::LogMatching::default()),
+        Box::new(leader_completeness::LeaderCompleteness),
+        Box::new(state_machine_safety::StateMachineSafety::default()),
+        Box::new(fresh_reads::FreshReads::default()),
+        Box::new(converges::Converges::default()),
+    ]
+}
+
+/// All judges and what they share. Keeps the first violation; a run is not
+/// judged any further after that, since one broken rule breaks others.
+pub struct Judges {
+    judges: Vec<Box<dyn Judge>>,
+    model: Model,
+    violation: Option<Violation>,
+}
+
+impl Judges {
+    pub fn new() -> Self {
+        Judges {
+            judges: all(),
+            model: Model::default(),
+            violation: None,
+        }
+    }
+
+    /// Shows one record to all judges. The first violation of the run so far.
+    pub fn record(&mut self, record: &Record) -> Option<&Violation> {
+        if self.violation.is_none() {
+            for judge in &mut self.judges {
+                if let Err(violation) = judge.record(record, &self.model) {
+                    self.violation = Some(violation);
+                    break;
+                }
+            }
+        }
+        if self.violation.is_none() {
+            self.model.apply(record);
+        }
+        self.violation.as_ref()
+    }
+
+    /// The run is over. The first violation of all.
+    pub fn finish(mut self) -> Option<Violation> {
+        if self.violation.is_none() {
+            self.violation = self
+                .judges
+                .iter_mut()
+                .find_map(|judge| judge.finish(&self.model).err());
+        }
+        self.violation
+    }
+
+    /// The first violation so far.
+    pub fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+}
+
+impl Default for Judges {
+    fn default() -> Self {
+        Judges::new()
+    }
+}
+
+impl fmt::Debug for Judges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judges")
+            .field("violation", &self.violation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The rule `invariant` is broken.
+fn broken(invariant: Invariant, detail: impl Into<String>) -> Result<(), Violation> {
+    Err(Violation {
+        invariant,
+        detail: detail.into(),
+    })
 }

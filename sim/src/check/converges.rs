@@ -1,0 +1,162 @@
+//! converges: once the faults end, one leader serves and all members agree,
+//! within a bound of simulated time.
+
+use std::collections::BTreeMap;
+
+use afterimage_engine::{Index, NodeId, Term};
+
+use super::{Judge, Model, State, broken};
+use crate::trace::{Record, What};
+use crate::verdict::{Invariant::Converges as RULE, Violation};
+
+/// Safety first, then liveness: this speaks about runs that healed.
+#[derive(Default)]
+pub struct Converges {
+    healed: bool,
+    converged: bool,
+    finals: BTreeMap<NodeId, Final>,
+}
+
+#[derive(Clone, Copy)]
+struct Final {
+    leader: bool,
+    term: Term,
+    applied: Index,
+    state: u64,
+}
+
+impl Judge for Converges {
+    fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
+        match (&record.what, record.node) {
+            (What::Healed, _) => self.healed = true,
+            (What::Converged { within_us: None }, _) => {
+                return broken(RULE, format!("the cluster did not converge{}", down(model)));
+            }
+            (What::Converged { within_us: Some(_) }, _) => {
+                self.converged = true;
+                let down = down(model);
+                if !down.is_empty() {
+                    return broken(RULE, format!("said to have converged{down}"));
+                }
+            }
+            (
+                What::Final {
+                    leader,
+                    term,
+                    applied,
+                    state,
+                    ..
+                },
+                Some(id),
+            ) => {
+                let (leader, term, applied, state) = (*leader, *term, *applied, *state);
+                self.finals.insert(
+                    id,
+                    Final {
+                        leader,
+                        term,
+                        applied,
+                        state,
+                    },
+                );
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, model: &Model) -> Result<(), Violation> {
+        if !self.healed && !self.converged {
+            return Ok(());
+        }
+        self.agree(model).or_else(|what| broken(RULE, what))
+    }
+}
+
+impl Converges {
+    fn agree(&self, model: &Model) -> Result<(), String> {
+        if !self.converged {
+            return Err("the run ended before the cluster converged".to_owned());
+        }
+        if let Some(id) = model.nodes.keys().find(|id| !self.finals.contains_key(id)) {
+            return Err(format!("n{id} did not report its final state"));
+        }
+        let Some((first_id, first)) = self.finals.first_key_value() else {
+            return Err("no member reported its final state".to_owned());
+        };
+        let term = self.finals.values().map(|f| f.term).max();
+        let leaders = self
+            .finals
+            .values()
+            .filter(|f| f.leader && Some(f.term) == term)
+            .count();
+        if leaders != 1 {
+            return Err(format!("{leaders} leaders in the highest term"));
+        }
+        for (id, other) in &self.finals {
+            if other.applied != first.applied {
+                return Err(format!(
+                    "n{first_id} applied up to {}, n{id} up to {}",
+                    first.applied, other.applied
+                ));
+            }
+            if other.state != first.state {
+                return Err(format!(
+                    "n{first_id} and n{id} applied up to {} and differ",
+                    first.applied
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The nodes that are not up, as the end of a sentence.
+fn down(model: &Model) -> String {
+    let down: Vec<String> = model
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.state != State::Up)
+        .map(|(id, _)| format!("n{id}"))
+        .collect();
+    if down.is_empty() {
+        String::new()
+    } else {
+        format!(": {} not up", down.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::RULE;
+
+    fn start() -> Stream {
+        Stream::new().up(1, empty()).up(2, empty()).healed()
+    }
+
+    #[test]
+    fn healed_clusters_converge() {
+        let done = || start().converged(true).last(1, true, 3, 9, 7);
+        done().last(2, false, 3, 9, 7).passes();
+        done().last(2, true, 2, 9, 7).passes();
+        done().last(2, true, 3, 9, 7).breaks(RULE);
+        done().last(2, false, 4, 9, 7).breaks(RULE);
+        done().last(2, false, 3, 8, 7).breaks(RULE);
+        done().last(2, false, 3, 9, 6).breaks(RULE);
+        done().breaks(RULE);
+    }
+
+    #[test]
+    fn it_must_be_said() {
+        start().breaks(RULE);
+        start().converged(false).breaks(RULE);
+        Stream::new().up(1, empty()).passes();
+    }
+
+    #[test]
+    fn a_node_that_stays_down_is_a_failure() {
+        start().power_cut(2).converged(true).breaks(RULE);
+        start().power_cut(2).boot(2).converged(true).breaks(RULE);
+    }
+}

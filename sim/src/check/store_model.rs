@@ -1,0 +1,209 @@
+//! What one node's store may and must hold, as its events promised.
+
+use afterimage_engine::{EntryId, Event, HardState, Index, SnapshotMeta, Term};
+
+use super::span::Span;
+use crate::trace::Contents;
+
+/// The promises of one store. Batches reach the disk in the order of their
+/// submission, so what recovery may find is a prefix of the log as it was
+/// before or after each truncation that is not durable yet, and of nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct StoreModel {
+    /// The log as its readers see it.
+    log: Span<EntryId>,
+    /// Suffixes whose truncation is not durable, the oldest first.
+    replaced: Vec<Replaced>,
+    /// Entries of `log` up to here were acknowledged as durable.
+    durable: Index,
+    /// The last one acknowledged as durable.
+    hard_state: HardState,
+    snapshot: Option<Snapshot>,
+    /// A discarding install made everything below this index garbage for ever.
+    floor: Index,
+}
+
+/// A suffix that recovery may still bring back.
+#[derive(Debug, Clone)]
+struct Replaced {
+    from: Index,
+    suffix: Vec<EntryId>,
+}
+
+/// The newest durable snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    pub last_index: Index,
+    pub last_term: Term,
+    /// CRC over the data, once it was read back.
+    pub crc: Option<u32>,
+}
+
+impl StoreModel {
+    pub fn last_index(&self) -> Index {
+        self.log.last()
+    }
+
+    /// Everything up to here was acknowledged as durable, in the log or by the
+    /// snapshot.
+    pub fn durable_index(&self) -> Index {
+        self.durable.max(self.snapshot_index())
+    }
+
+    pub fn hard_state(&self) -> HardState {
+        self.hard_state
+    }
+
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        self.snapshot
+    }
+
+    /// The snapshot's last index, or 0.
+    pub fn snapshot_index(&self) -> Index {
+        self.snapshot.map_or(Index(0), |s| s.last_index)
+    }
+
+    /// The first index that a discarding install left possible.
+    pub fn floor(&self) -> Index {
+        self.floor
+    }
+
+    pub fn entry(&self, index: Index) -> Option<EntryId> {
+        self.log.get(index).copied()
+    }
+
+    /// The term at `index`, if it is known: of an entry, of the snapshot's end,
+    /// or 0 before the first entry.
+    pub fn term(&self, index: Index) -> Option<Term> {
+        if index == Index(0) {
+            return Some(Term(0));
+        }
+        match self.entry(index) {
+            Some(entry) => Some(entry.term),
+            None => self
+                .snapshot
+                .filter(|s| s.last_index == index)
+                .map(|s| s.last_term),
+        }
+    }
+
+    /// Every log of which recovery may find a prefix, the newest first.
+    pub fn possible_logs(&self) -> Vec<Span<EntryId>> {
+        let mut log = self.log.clone();
+        let mut logs = vec![log.clone()];
+        for replaced in self.replaced.iter().rev() {
+            log.cut_from(replaced.from);
+            for &entry in &replaced.suffix {
+                log.push(entry);
+            }
+            logs.push(log.clone());
+        }
+        logs
+    }
+
+    /// Whether the snapshot found by recovery is one that discarded the log: an
+    /// install that was cut off after it became durable and before it said so.
+    /// (A snapshot whose end the log agrees with leaves the log alone.)
+    pub fn discarded_by(&self, contents: &Contents) -> bool {
+        contents.snapshot.is_some_and(|(last_index, last_term, _)| {
+            last_index > self.snapshot_index() && self.term(last_index) != Some(last_term)
+        })
+    }
+
+    /// Takes an event of a store that is up.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Appended { entries } => self.append(entries),
+            Event::TruncateRequested { from } => self.truncate(*from),
+            Event::Durable { index } => self.acknowledge(*index),
+            Event::Truncated { from } => self.truncated(*from),
+            Event::HardStateDurable { hard_state } => self.hard_state = *hard_state,
+            Event::SnapshotSaved { meta } => self.take_snapshot(meta),
+            Event::SnapshotInstalled { meta, kept_suffix } => {
+                self.take_snapshot(meta);
+                // Without the flag there may still be nothing to keep.
+                if !kept_suffix || self.log.last() < meta.last_index {
+                    self.log = Span::starting_at(meta.last_index.next());
+                    self.replaced.clear();
+                    self.durable = meta.last_index;
+                    self.floor = meta.last_index.next();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Recovery says what there is: from here on all of it is durable.
+    pub fn recovered(&mut self, contents: &Contents) {
+        let first = contents.first_index.max(Index(1));
+        if self.discarded_by(contents) {
+            self.log = Span::starting_at(first);
+            self.floor = first;
+        } else {
+            // What lies below may come back with segments whose removal was
+            // not durable: remember what it must look like.
+            self.log.cut_from(first);
+            if self.log.last().next() != first {
+                self.log = Span::starting_at(first);
+            }
+        }
+        for &entry in &contents.entries {
+            self.log.push(entry);
+        }
+        self.replaced.clear();
+        self.durable = self.log.last();
+        self.hard_state = contents.hard_state;
+        self.snapshot = contents
+            .snapshot
+            .map(|(last_index, last_term, crc)| Snapshot {
+                last_index,
+                last_term,
+                crc: Some(crc),
+            });
+    }
+
+    fn append(&mut self, entries: &[EntryId]) {
+        let Some(first) = entries.first() else { return };
+        self.truncate(first.index);
+        for &entry in entries {
+            self.log.push(entry);
+        }
+    }
+
+    fn truncate(&mut self, from: Index) {
+        if from > self.log.last() {
+            return;
+        }
+        let suffix = self.log.cut_from(from);
+        self.replaced.push(Replaced { from, suffix });
+        self.durable = self.durable.min(from.prev());
+    }
+
+    fn acknowledge(&mut self, index: Index) {
+        // The claim is about the log as it is now. Where it reaches behind a
+        // truncation, that truncation and all before it are durable as well.
+        let index = index.min(self.log.last());
+        if let Some(k) = self.replaced.iter().rposition(|r| r.from <= index) {
+            self.replaced.drain(..=k);
+        }
+        self.durable = self.durable.max(index);
+    }
+
+    fn truncated(&mut self, from: Index) {
+        if let Some(k) = self.replaced.iter().position(|r| r.from == from) {
+            self.replaced.drain(..=k);
+        }
+    }
+
+    fn take_snapshot(&mut self, meta: &SnapshotMeta) {
+        let previous = self.snapshot_index();
+        // Segments below come back until their removal is durable; one
+        // snapshot's worth of them is remembered to compare with.
+        self.log.forget_below(previous);
+        self.snapshot = Some(Snapshot {
+            last_index: meta.last_index,
+            last_term: meta.last_term,
+            crc: None,
+        });
+    }
+}
