@@ -378,24 +378,20 @@ pub(crate) async fn create_segment(
         Some(p) => (p.name, p.file, SyncMode::Data),
         None => {
             let tmp = shared.tmp_name("segment");
-            // Whatever happens to it: unless it gets its name it is garbage.
-            shared.state().garbage.push(tmp.clone());
-            let file = shared.dir.create_new(&tmp).await?;
+            // Not garbage before it fails: the cleaner runs meanwhile.
+            let created = shared.dir.create_new(&tmp).await;
+            let file = created.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
             (tmp, file, SyncMode::All)
         }
     };
     if let Err(e) = file.write_all(&buf, 0).await {
-        let mut state = shared.state();
-        if !state.garbage.contains(&tmp) {
-            state.garbage.push(tmp);
-        }
+        shared.state().garbage.push(tmp);
         return Err(e);
     }
     if let Err(e) = file.sync(mode).await {
         shared.poison();
         return Err(e);
     }
-    shared.state().garbage.retain(|name| *name != tmp);
     let name = header.file_name();
     if let Err(e) = shared.dir.rename(&tmp, &name).await {
         shared.state().garbage.push(tmp);
