@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod disk;
+pub mod kv;
 pub mod mutants;
 pub mod plan;
 pub mod report;
