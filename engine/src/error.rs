@@ -109,6 +109,10 @@ pub enum Corruption {
     SnapshotHeader,
     #[error("bad snapshot data")]
     SnapshotData,
+    /// The checksums are right, but the state makes no sense: another state
+    /// machine, or another version of it, has written it.
+    #[error("the snapshot's data is not this state machine's: {0}")]
+    State(String),
     #[error("both slots of the hard state are bad")]
     HardState,
     #[error("the hard state is missing although there is a log or a snapshot")]

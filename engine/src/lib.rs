@@ -15,6 +15,7 @@ pub mod node;
 pub mod raft;
 mod snapshot;
 pub mod store;
+pub mod threads;
 
 pub use entry::{Entry, EntryId, EntryKind, HardState, Membership, SnapshotMeta};
 pub use error::{Corruption, Error, Op, Result};

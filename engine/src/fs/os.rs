@@ -1,32 +1,270 @@
 //! The real disk, on Linux.
-use super::{File, Fs, Lock};
-use std::{ffi::OsString, io, path::Path};
-#[derive(Debug)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "afterimage's OsFs relies on Linux's rules for fsync, fallocate and flock. \
+     Build for a Linux target: in a container or a virtual machine on other systems."
+);
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::{File, Fs, Lock, SyncMode};
+
+/// The operating system's filesystem. Paths mean what they mean to the process.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct OsFs;
-#[allow(unused_variables, clippy::todo)]
+
 impl Fs for OsFs {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        todo!()
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Box::new(OsFile(file)))
     }
+
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        todo!()
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        Ok(Box::new(OsFile(file)))
     }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        todo!()
+        fs::rename(from, to)
     }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        todo!()
+        fs::remove_file(path)
     }
+
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        todo!()
+        fs::read_dir(dir)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect()
     }
+
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        todo!()
+        fs::create_dir(dir)
     }
+
+    #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        todo!()
+        fs::File::open(dir)?.sync_all()
     }
+
+    /// Writes the process id into the file, so that whoever finds it held can
+    /// say by whom.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        todo!()
+        // Not truncated: until the lock is ours, the content is the holder's.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))?;
+        file.set_len(0)?;
+        file.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
+        Ok(Box::new(OsLock { _file: file }))
+    }
+}
+
+#[derive(Debug)]
+struct OsFile(fs::File);
+
+impl File for OsFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        uninterrupted(|| self.0.read_at(buf, offset))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        uninterrupted(|| self.0.write_at(buf, offset))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Ok(()); // EINVAL to fallocate
+        }
+        match retry_on_intr(|| rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, len))
+        {
+            Err(Errno::OPNOTSUPP) => self.write_zeros_up_to(offset.saturating_add(len)),
+            result => Ok(result?),
+        }
+    }
+
+    fn sync(&self, mode: SyncMode) -> io::Result<()> {
+        match mode {
+            SyncMode::Data => self.0.sync_data(),
+            SyncMode::All => self.0.sync_all(),
+        }
+    }
+}
+
+impl OsFile {
+    /// Reserves space where the filesystem has no fallocate (NFS before 4.2).
+    /// Only behind the end: zeros over what is there could race with a write.
+    fn write_zeros_up_to(&self, end: u64) -> io::Result<()> {
+        let zeros = [0; 64 << 10];
+        let mut at = self.len()?;
+        while at < end {
+            let most = usize::try_from(end - at).map_or(zeros.len(), |n| n.min(zeros.len()));
+            match self.write_at(&zeros[..most], at)? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                n => at += n as u64,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A signal is not a fault of the disk, and nothing was transferred yet.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// The lock goes with the file's last descriptor, also when the process dies.
+#[derive(Debug)]
+struct OsLock {
+    _file: fs::File,
+}
+
+impl Lock for OsLock {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs `test` on an empty directory.
+    fn check(test: impl FnOnce(&Path)) {
+        let dir = tempfile::tempdir().unwrap();
+        test(dir.path());
+    }
+
+    fn kind<T>(result: io::Result<T>) -> ErrorKind {
+        match result {
+            Ok(_) => panic!("should have failed"),
+            Err(error) => error.kind(),
+        }
+    }
+
+    fn content(file: &dyn File) -> Vec<u8> {
+        let mut buf = vec![0xff; file.len().unwrap() as usize + 10];
+        let mut at = 0;
+        loop {
+            match file.read_at(&mut buf[at..], at as u64).unwrap() {
+                0 => break,
+                n => at += n,
+            }
+        }
+        buf.truncate(at);
+        buf
+    }
+
+    #[test]
+    fn writes_are_positional_and_extend_the_file() {
+        check(|dir| {
+            let file = OsFs.create_new(&dir.join("a")).unwrap();
+            assert!(file.is_empty().unwrap());
+            assert_eq!(file.write_at(b"world", 6).unwrap(), 5);
+            assert_eq!(file.write_at(b"hello", 0).unwrap(), 5);
+            assert_eq!(content(&*file), b"hello\0world");
+            assert_eq!(file.read_at(&mut [0; 4], 11).unwrap(), 0);
+            file.set_len(3).unwrap();
+            file.set_len(5).unwrap();
+            for mode in [SyncMode::Data, SyncMode::All] {
+                file.sync(mode).unwrap();
+            }
+            assert_eq!(content(&*OsFs.open(&dir.join("a")).unwrap()), b"hel\0\0");
+        });
+    }
+
+    #[test]
+    fn allocated_space_reads_as_zeros_and_keeps_what_is_there() {
+        check(|dir| {
+            let file = OsFs.create_new(&dir.join("a")).unwrap();
+            file.write_at(b"abc", 0).unwrap();
+            file.allocate(0, 5).unwrap();
+            assert_eq!(content(&*file), b"abc\0\0");
+            file.allocate(0, 0).unwrap();
+            file.allocate(1, 2).unwrap();
+            assert_eq!(content(&*file), b"abc\0\0");
+        });
+    }
+
+    #[test]
+    fn the_substitute_for_fallocate_extends_too() {
+        check(|dir| {
+            let path = dir.join("a");
+            OsFs.create_new(&path).unwrap().write_at(b"abc", 0).unwrap();
+            let options = OpenOptions::new().read(true).write(true).open(&path);
+            let file = OsFile(options.unwrap());
+            file.write_zeros_up_to(2).unwrap();
+            assert_eq!(content(&file), b"abc");
+            file.write_zeros_up_to(100_000).unwrap();
+            let mut expected = b"abc".to_vec();
+            expected.resize(100_000, 0);
+            assert_eq!(content(&file), expected);
+        });
+    }
+
+    #[test]
+    fn names_follow_the_traits_rules() {
+        check(|dir| {
+            let path = |name| dir.join(name);
+            assert_eq!(kind(OsFs.open(&path("a"))), ErrorKind::NotFound);
+            let a = OsFs.create_new(&path("a")).unwrap();
+            a.write_at(b"a", 0).unwrap();
+            assert_eq!(kind(OsFs.create_new(&path("a"))), ErrorKind::AlreadyExists);
+            OsFs.create_new(&path("b")).unwrap();
+            OsFs.rename(&path("a"), &path("b")).unwrap();
+            assert_eq!(OsFs.list(dir).unwrap(), ["b"]);
+            assert_eq!(content(&*OsFs.open(&path("b")).unwrap()), b"a");
+            OsFs.unlink(&path("b")).unwrap();
+            assert_eq!(content(&*a), b"a", "an open handle outlives its name");
+            assert_eq!(kind(OsFs.unlink(&path("b"))), ErrorKind::NotFound);
+            OsFs.create_dir(&path("d")).unwrap();
+            assert_eq!(kind(OsFs.create_dir(&path("d"))), ErrorKind::AlreadyExists);
+            OsFs.sync_dir(dir).unwrap();
+            assert_eq!(kind(OsFs.sync_dir(&path("e"))), ErrorKind::NotFound);
+            assert_eq!(kind(OsFs.list(&path("e"))), ErrorKind::NotFound);
+        });
+    }
+
+    #[test]
+    fn a_held_lock_names_its_holder_and_goes_with_it() {
+        check(|dir| {
+            let path = dir.join("LOCK");
+            let held = OsFs.lock(&path).unwrap();
+            assert_eq!(kind(OsFs.lock(&path)), ErrorKind::WouldBlock);
+            let holder = content(&*OsFs.open(&path).unwrap());
+            assert_eq!(
+                String::from_utf8(holder).unwrap(),
+                std::process::id().to_string()
+            );
+            drop(held);
+            OsFs.lock(&path).unwrap();
+        });
     }
 }

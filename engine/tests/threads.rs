@@ -1,0 +1,164 @@
+//! The production host on a real disk.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use afterimage_engine::fs::{File, Fs, Lock, OsFs, SyncMode};
+use afterimage_engine::raft::LogView;
+use afterimage_engine::store::{Batch, Options, Report, Store};
+use afterimage_engine::threads::{SystemEnv, Threads};
+use afterimage_engine::{Entry, EntryKind, Error, Host, Index, Term};
+
+fn open(fs: Arc<dyn Fs>, dir: &Path) -> (Store, Report) {
+    let env = Arc::new(SystemEnv::new(|_| {}).unwrap());
+    let options = Options {
+        segment_bytes: 16 << 10,
+        ..Options::default()
+    };
+    Store::open(Host { fs, env }, dir, options).run().unwrap()
+}
+
+fn batch(index: u64) -> Batch {
+    Batch {
+        hard_state: None,
+        entries: vec![Entry {
+            index: Index(index),
+            term: Term(1),
+            kind: EntryKind::Command,
+            timestamp_ms: 0,
+            data: index.to_le_bytes().repeat(32).into(),
+        }],
+    }
+}
+
+#[test]
+fn what_was_waited_for_is_there_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let threads = Threads::start(open(Arc::new(OsFs), dir.path()).0).unwrap();
+    std::thread::scope(|scope| {
+        for index in 1..=300 {
+            let ticket = threads.append(batch(index)).unwrap();
+            let threads = &threads;
+            if index % 10 == 0 {
+                scope.spawn(move || threads.wait(ticket).unwrap());
+            }
+        }
+    });
+    assert_eq!(threads.store().durable_index(), Index(300));
+    threads.truncate_suffix(Index(251)).unwrap();
+    let last = threads.append(batch(251)).unwrap();
+    threads.wait(last).unwrap();
+    assert!(matches!(threads.wait(last + 1), Err(Error::Misuse(_))));
+    threads.close().unwrap();
+
+    let (store, report) = open(Arc::new(OsFs), dir.path());
+    assert_eq!(report.last_index, Index(251));
+    let mut index = store.first_index();
+    while index <= store.last_index() {
+        for entry in store.entries(index, 10_000).unwrap() {
+            assert_eq!(entry, batch(entry.index.0).entries[0]);
+            index = entry.index.next();
+        }
+    }
+}
+
+#[test]
+fn closing_waits_for_what_was_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let threads = Threads::start(open(Arc::new(OsFs), dir.path()).0).unwrap();
+    for index in 1..=50 {
+        threads.append(batch(index)).unwrap();
+    }
+    threads.close().unwrap();
+    let (_, report) = open(Arc::new(OsFs), dir.path());
+    assert_eq!(report.last_index, Index(50));
+}
+
+#[test]
+fn a_failed_sync_fails_whoever_waits_and_everything_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let fs = Arc::new(NoSync(broken.clone()));
+    let threads = Threads::start(open(fs, dir.path()).0).unwrap();
+    let good = threads.append(batch(1)).unwrap();
+    threads.wait(good).unwrap();
+    broken.store(true, Ordering::SeqCst);
+    let bad = threads.append(batch(2)).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert!(threads.wait(bad).is_err()));
+        }
+    });
+    threads.wait(good).unwrap();
+    // The disk is well again, but nothing says what it kept.
+    broken.store(false, Ordering::SeqCst);
+    assert!(threads.append(batch(3)).is_err());
+    assert!(threads.close().is_err());
+}
+
+/// A disk whose syncs fail on demand.
+#[derive(Debug)]
+struct NoSync(Arc<AtomicBool>);
+
+#[derive(Debug)]
+struct NoSyncFile(Box<dyn File>, Arc<AtomicBool>);
+
+impl NoSync {
+    fn file(&self, file: io::Result<Box<dyn File>>) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(NoSyncFile(file?, self.0.clone())))
+    }
+}
+
+impl Fs for NoSync {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.file(OsFs.open(path))
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        self.file(OsFs.create_new(path))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsFs.rename(from, to)
+    }
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        OsFs.unlink(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        OsFs.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        OsFs.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsFs.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        OsFs.lock(path)
+    }
+}
+
+impl File for NoSyncFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(buf, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.0.allocate(offset, len)
+    }
+    fn sync(&self, mode: SyncMode) -> io::Result<()> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(io::Error::other("injected"));
+        }
+        self.0.sync(mode)
+    }
+}
