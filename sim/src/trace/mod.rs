@@ -2,6 +2,12 @@
 //! digest, the `sometimes` counters and the judges. No addresses, no wall time,
 //! no random numbers.
 
+mod names;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;
 use afterimage_engine::{EntryId, Event, HardState, Index, NodeId, Term};

@@ -1,0 +1,3 @@
+//! What each consumer of the records makes of them.
+
+mod text;
