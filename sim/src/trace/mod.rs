@@ -2,11 +2,13 @@
 //! digest, the `sometimes` counters and the judges. No addresses, no wall time,
 //! no random numbers.
 
+mod digest;
 mod names;
 #[cfg(test)]
 mod tests;
 pub mod text;
 
+pub use digest::Digest;
 
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;

@@ -1,3 +1,4 @@
 //! What each consumer of the records makes of them.
 
+mod digest;
 mod text;
