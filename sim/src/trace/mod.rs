@@ -4,11 +4,13 @@
 
 mod digest;
 mod names;
+pub mod sometimes;
 #[cfg(test)]
 mod tests;
 pub mod text;
 
 pub use digest::Digest;
+pub use sometimes::Sometimes;
 
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;

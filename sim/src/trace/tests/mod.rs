@@ -1,4 +1,5 @@
 //! What each consumer of the records makes of them.
 
 mod digest;
+mod sometimes;
 mod text;
