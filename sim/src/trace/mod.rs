@@ -3,6 +3,7 @@
 //! no random numbers.
 
 mod digest;
+mod history;
 mod names;
 pub mod sometimes;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 pub mod text;
 
 pub use digest::Digest;
+pub use history::History;
 pub use sometimes::Sometimes;
 
 use afterimage_engine::node::{Reply, RequestKind};
