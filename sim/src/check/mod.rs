@@ -22,7 +22,7 @@ mod span;
 mod state_machine_safety;
 mod store_model;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::fmt;
 

@@ -2,6 +2,18 @@
 //! digest, the `sometimes` counters and the judges. No addresses, no wall time,
 //! no random numbers.
 
+mod digest;
+mod history;
+mod names;
+pub mod sometimes;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+pub use digest::Digest;
+pub use history::History;
+pub use sometimes::Sometimes;
+
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;
 use afterimage_engine::{EntryId, Event, HardState, Index, NodeId, Term};
