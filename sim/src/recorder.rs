@@ -7,7 +7,8 @@ use afterimage_engine::NodeId;
 
 use crate::check::Judges;
 use crate::disk::{FaultKind, OpOutcome};
-use crate::trace::{Digest, Record, Sometimes, Style, What, line};
+use crate::trace::text::line;
+use crate::trace::{Digest, Record, Sometimes, Style, What};
 use crate::plan::Plan;
 use crate::report::RunReport;
 use crate::verdict::{Invariant, Verdict, Violation};

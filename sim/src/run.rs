@@ -1,6 +1,7 @@
 //! One plan, carried out: the way in for the command line and for tests.
 
 use crate::mutants::MutantInfo;
+use crate::trace::Style;
 #[cfg(madsim)]
 use crate::plan::Plan;
 #[cfg(madsim)]
@@ -11,7 +12,26 @@ pub struct RunOptions {
     /// Plant this bug.
     pub mutant: Option<&'static MutantInfo>,
     /// Keep the trace as text.
-    pub trace: bool,
+    pub trace: Option<Detail>,
+}
+
+/// How much of the trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What one wants to read.
+    Story,
+    /// Reads and phases as well: to find where two runs part.
+    Everything,
+}
+
+impl RunOptions {
+    /// The style for a plan whose story is told in `story`.
+    pub(crate) fn style(&self, story: Style) -> Style {
+        match self.trace {
+            Some(Detail::Everything) => Style::FULL,
+            _ => story,
+        }
+    }
 }
 
 /// What can be run by name.

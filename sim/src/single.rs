@@ -85,7 +85,7 @@ impl Single {
             incarnation: 0,
             up: None,
             armed: None,
-            recorder: Recorder::new(options.trace, Style::single()),
+            recorder: Recorder::new(options.trace.is_some(), options.style(Style::SINGLE)),
             ops: 0,
         }
     }

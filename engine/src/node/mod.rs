@@ -293,15 +293,23 @@ impl<S: StateMachine> Node<S> {
     fn drain(&mut self) -> Result<()> {
         loop {
             let ready = self.raft.ready(&self.store)?;
-            // Before their consequences: the observer sees the new leader
-            // before its first entry.
-            for event in self.raft.take_events() {
+            // The observer sees a new leader before its first entry, and an
+            // entry before its commit.
+            let (commits, others): (Vec<_>, Vec<_>) = (self.raft.take_events().into_iter())
+                .partition(|event| matches!(event, Event::Committed { .. }));
+            for event in others {
                 self.host.env.observe(event);
             }
-            if is_empty(&ready) {
+            let nothing = is_empty(&ready);
+            if !nothing {
+                self.handle_ready(ready)?;
+            }
+            for event in commits {
+                self.host.env.observe(event);
+            }
+            if nothing {
                 break;
             }
-            self.handle_ready(ready)?;
         }
         self.apply_committed()
     }

@@ -4,7 +4,8 @@ use super::{Judge, Model, broken};
 use crate::trace::{Record, What};
 use crate::verdict::{Invariant::RecoveryAvailable as RULE, Violation};
 
-/// An open may fail only where an injected runtime fault reached it. (That a
+/// An open may fail, and a node may die by itself, only where an injected
+/// runtime fault reached it. (That a
 /// node comes up in the end, once the faults are over, is part of `converges`.)
 pub struct RecoveryAvailable;
 
@@ -13,6 +14,10 @@ impl Judge for RecoveryAvailable {
         match (&record.what, model.node_of(record)) {
             (
                 What::OpenFailed {
+                    error,
+                    excused: false,
+                }
+                | What::Died {
                     error,
                     excused: false,
                 },
@@ -33,5 +38,7 @@ mod tests {
         let start = || Stream::new().up(1, empty()).power_cut(1).boot(1);
         start().open_failed(1, true).boot(1).up(1, empty()).passes();
         start().open_failed(1, false).breaks(RULE);
+        start().up(1, empty()).died(1, true).passes();
+        start().up(1, empty()).died(1, false).breaks(RULE);
     }
 }

@@ -149,6 +149,10 @@ impl Stream {
         let error = "bad".to_owned();
         self.push(Some(node), What::OpenFailed { error, excused })
     }
+    pub fn died(self, node: u64, excused: bool) -> Self {
+        let error = "bad".to_owned();
+        self.push(Some(node), What::Died { error, excused })
+    }
     pub fn reopened(self, node: u64, contents: Contents) -> Self {
         let contents = Ok(contents);
         self.push(Some(node), What::Reopened { contents })

@@ -130,9 +130,10 @@ impl Bytes {
                 self.crash_report(report);
             }
             What::Killed => self.u8(3),
-            What::Died { error } => {
+            What::Died { error, excused } => {
                 self.u8(4);
                 self.str(error);
+                self.bool(*excused);
             }
             What::Boot { incarnation } => {
                 self.u8(5);

@@ -13,6 +13,7 @@ pub mod text;
 pub use digest::Digest;
 pub use history::History;
 pub use sometimes::Sometimes;
+pub use text::Style;
 
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;
@@ -55,8 +56,10 @@ pub enum What {
     /// A node's process was killed; its disk cache lives on.
     Killed,
     /// The node failed by itself (say, a poisoned store) and will be reopened.
+    /// `excused`: an injected runtime fault is to blame.
     Died {
         error: String,
+        excused: bool,
     },
     /// A node starts to open its store; incarnations count from 1.
     Boot {

@@ -115,7 +115,7 @@ fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
         What::Disk(op) => self::op(out, op),
         What::PowerCut(report) => power_cut(out, report, margin),
         What::Killed => say!(out, "killed"),
-        What::Died { error } => say!(out, "died", "{}", short_all(error)),
+        What::Died { error, .. } => say!(out, "died", "{}", short_all(error)),
         What::Boot { incarnation } => say!(out, "boot", "incarnation={incarnation}"),
         What::OpenFailed { error, excused } => {
             let why = if *excused {

@@ -34,6 +34,7 @@ use self::queue::Queue;
 use crate::recorder::Recorder;
 use self::replica::{Command, Outcome};
 use crate::disk;
+use crate::kv::{self, Kv};
 use crate::plan::Plan;
 use crate::report::RunReport;
 use crate::rng::hash;
@@ -50,6 +51,18 @@ pub trait Subject: StateMachine {
     fn digest(&self) -> u64;
     /// How a client asks for `operation`; a put carries `padding` more bytes.
     fn request(operation: &Operation, padding: usize) -> (RequestKind, Vec<u8>);
+}
+
+impl Subject for Kv {
+    fn fresh() -> Self {
+        Kv::new()
+    }
+    fn digest(&self) -> u64 {
+        Kv::digest(self)
+    }
+    fn request(operation: &Operation, padding: usize) -> (RequestKind, Vec<u8>) {
+        kv::encode(operation, padding)
+    }
 }
 
 /// A run is stopped after this many happenings: something goes in circles.
@@ -130,7 +143,7 @@ impl<S: Subject> World<S> {
             net: SimNet::new(plan.seed, plan.net.clone()),
             members,
             clients,
-            recorder: Recorder::new(options.trace, Style::cluster()),
+            recorder: Recorder::new(options.trace.is_some(), options.style(Style::CLUSTER)),
             fs_ops: 0,
             healed: false,
             finished: false,
