@@ -22,7 +22,6 @@ use crate::report::RunReport;
 use crate::rng::hash;
 use crate::run::RunOptions;
 use crate::trace::{Contents, Style, What};
-use crate::verdict::Verdict;
 
 const NODE: NodeId = NodeId(1);
 const DIR: &str = "/raft";

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use afterimage_engine::fs::{File, Fs, Lock, SyncMode};
 
 use super::FsBug;
-use crate::disk::glob;
+use crate::disk::{OpKind, Pattern};
 
 /// Passes everything on, but for the syncs that the bug drops.
 #[derive(Debug)]
@@ -63,7 +63,13 @@ impl Buggy {
 fn matches(pattern: &str, path: &Path) -> bool {
     path.file_name()
         .and_then(|name| name.to_str())
-        .is_some_and(|name| glob(pattern, name))
+        .is_some_and(|name| {
+            let pattern = Pattern {
+                kind: None,
+                name: pattern.to_owned(),
+            };
+            pattern.matches(OpKind::Sync, name)
+        })
 }
 
 impl Fs for Buggy {

@@ -373,7 +373,7 @@ impl Bytes {
             torn_tail,
             ambiguous_tail,
             bad_hard_state_slot,
-            removed,
+            garbage,
             decisions,
         } = report;
         self.index(*first_index);
@@ -387,9 +387,7 @@ impl Bytes {
         });
         self.bool(*ambiguous_tail);
         self.bool(*bad_hard_state_slot);
-        self.list(removed, |b, path| {
-            b.bytes(path.as_os_str().as_encoded_bytes());
-        });
+        self.list(garbage, |b, name| b.str(name));
         self.list(decisions, |b, line| b.str(line));
     }
 

@@ -361,8 +361,8 @@ impl Display for Shown<&Report> {
         if r.bad_hard_state_slot {
             f.write_str(" bad-hard-state-slot")?;
         }
-        if !r.removed.is_empty() {
-            write!(f, " removed={}", r.removed.len())?;
+        if !r.garbage.is_empty() {
+            write!(f, " garbage={}", r.garbage.len())?;
         }
         for decision in &r.decisions {
             write!(f, "; {}", short_all(decision))?;

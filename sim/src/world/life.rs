@@ -110,7 +110,7 @@ impl<S: Subject> World<S> {
         let Some(process_node) = handle.get_node(member.process) else {
             unreachable!("created with the member");
         };
-        process_node.spawn_local(process(member.mailbox.clone()));
+        process_node.spawn(process(member.mailbox.clone()));
         let machine = S::fresh();
         let boot = Command::Boot {
             host,
@@ -145,7 +145,6 @@ impl<S: Subject> World<S> {
             self.record(Some(node), what);
             self.stop_process(node).await;
             let member = self.member(node);
-            member.disk.kill();
             member.failed_opens += 1;
             let wait = RESTART_US * u64::from(member.failed_opens);
             self.boot_in(node, wait.min(RESTART_US_MAX));
@@ -228,7 +227,6 @@ impl<S: Subject> World<S> {
         };
         self.record(Some(node), what);
         self.stop_process(node).await;
-        self.member(node).disk.kill();
         self.boot_in(node, RESTART_US);
     }
 
@@ -253,14 +251,14 @@ impl<S: Subject> World<S> {
         self.boot_in(node, down_ms * 1000);
     }
 
-    /// Drops the process and all that it holds.
+    /// Kills the process: drops all that it holds. The disk's cache lives on.
     pub(super) async fn stop_process(&mut self, node: NodeId) {
         let member = self.member(node);
         member.life = Life::Down;
         member.status = Default::default();
         let process = member.process;
         // What its destructors still do must not reach the disk.
-        member.disk.fence();
+        member.disk.kill();
         Handle::current().kill(process);
         madsim::task::yield_now().await;
     }

@@ -1,7 +1,6 @@
 //! One member as the dispatcher sees it: its disk, its process, what is due.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use afterimage_engine::NodeId;
@@ -16,7 +15,7 @@ pub(super) struct Member<S> {
     pub id: NodeId,
     pub disk: SimFs,
     pub env: Arc<SimEnv>,
-    pub mailbox: Rc<Mailbox<S>>,
+    pub mailbox: Arc<Mailbox<S>>,
     pub process: madsim::task::NodeId,
     /// Counts the boots; what was due for an earlier one is void.
     pub incarnation: u64,

@@ -74,7 +74,6 @@ impl<S: Subject> World<S> {
                 }
                 Some(node) => {
                     self.stop_process(node).await;
-                    self.member(node).disk.kill();
                     self.record(Some(node), What::Killed);
                     self.boot_in(node, down_ms * MS);
                     format!("n{node}: killed")

@@ -2,11 +2,10 @@
 //! what the dispatcher hands it, one command at a time. Killing the madsim node
 //! drops the task with all that it holds, as killing a process would.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use afterimage_engine::node::{Input, Node, NodeConfig, Output, Task};
@@ -60,7 +59,7 @@ pub(super) struct Status {
 
 /// The dispatcher's line to one process.
 pub(super) struct Mailbox<S> {
-    inner: RefCell<Inner<S>>,
+    inner: Mutex<Inner<S>>,
 }
 
 struct Inner<S> {
@@ -71,9 +70,9 @@ struct Inner<S> {
 }
 
 impl<S> Mailbox<S> {
-    pub fn new() -> Rc<Self> {
-        Rc::new(Mailbox {
-            inner: RefCell::new(Inner {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Mailbox {
+            inner: Mutex::new(Inner {
                 command: None,
                 outcome: None,
                 process: None,
@@ -82,10 +81,15 @@ impl<S> Mailbox<S> {
         })
     }
 
+    /// One thread runs all of it, so that nobody ever waits here.
+    fn lock(&self) -> MutexGuard<'_, Inner<S>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Hands over a command and waits for what it came to.
     pub async fn call(&self, command: Command<S>) -> Outcome {
         {
-            let mut inner = self.inner.borrow_mut();
+            let mut inner = self.lock();
             assert!(inner.command.is_none(), "one command at a time");
             inner.command = Some(command);
             if let Some(waker) = inner.process.take() {
@@ -93,7 +97,7 @@ impl<S> Mailbox<S> {
             }
         }
         poll_fn(|cx| {
-            let mut inner = self.inner.borrow_mut();
+            let mut inner = self.lock();
             match inner.outcome.take() {
                 Some(outcome) => Poll::Ready(outcome),
                 None => {
@@ -107,7 +111,7 @@ impl<S> Mailbox<S> {
 
     async fn next(&self) -> Command<S> {
         poll_fn(|cx| {
-            let mut inner = self.inner.borrow_mut();
+            let mut inner = self.lock();
             match inner.command.take() {
                 Some(command) => Poll::Ready(command),
                 None => {
@@ -120,7 +124,7 @@ impl<S> Mailbox<S> {
     }
 
     fn reply(&self, outcome: Outcome) {
-        let mut inner = self.inner.borrow_mut();
+        let mut inner = self.lock();
         inner.outcome = Some(outcome);
         if let Some(waker) = inner.dispatcher.take() {
             waker.wake();
@@ -137,7 +141,7 @@ enum Process<S> {
 }
 
 /// The process's main loop.
-pub(super) async fn process<S: Subject>(mailbox: Rc<Mailbox<S>>) {
+pub(super) async fn process<S: Subject>(mailbox: Arc<Mailbox<S>>) {
     let mut process = Process::Off;
     loop {
         let command = mailbox.next().await;

@@ -101,7 +101,7 @@ fn events() -> Vec<Event> {
             ..report()
         },
         Report {
-            removed: vec!["a".into()],
+            garbage: vec!["a".into()],
             ..report()
         },
         Report {

@@ -87,7 +87,7 @@ fn a_single_node() {
                 first_index: Index(1),
                 last_index: Index(2),
                 torn_tail: Some((SEGMENT.into(), 624)),
-                removed: vec!["snapshot-9f.tmp".into()],
+                garbage: vec!["snapshot-9f.tmp".into()],
                 decisions: vec![format!("{SEGMENT} ends at 2")],
                 ..Report::default()
             })),
@@ -110,7 +110,7 @@ fn a_single_node() {
              lost  .4    rename        snapshot.tmp -> snapshot
     n1       boot       incarnation=1
     n1       read       log-1.2 @0+744  FAULT eio
-    n1       recovered  first=1 last=2 snapshot=none term=0 proven=0 torn=log-1.2@624 removed=1; log-1.2 ends at 2
+    n1       recovered  first=1 last=2 snapshot=none term=0 proven=0 torn=log-1.2@624 garbage=1; log-1.2 ends at 2
     n1       up         first=1 last=2 snapshot=1/1 term=3 vote=n2
     n1       truncate   from=2
     n1       installed  snapshot=2/9 log=discarded
