@@ -70,3 +70,8 @@ fn dispatch(command: Command) -> Result<Status, Error> {
         Command::Again(args) => again::again(&args),
     }
 }
+
+/// The example in the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
