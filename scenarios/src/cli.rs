@@ -1,0 +1,312 @@
+//! The arguments. Names and defaults are a contract: scripts depend on them.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use afterimage_sim::mutants::{self, MutantInfo};
+use afterimage_sim::run::SCENARIOS;
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::error;
+use crate::seed::{Seed, SeedOrFile};
+use crate::status::Status;
+
+/// Seeds of each scenario in a campaign: well under a minute on two cores.
+pub const SEEDS_DEFAULT: u64 = 300;
+
+/// Deterministic simulation of a crash-safe Raft log: campaigns, replays,
+/// regression seeds, planted bugs.
+///
+/// Without a command it runs a campaign: `run` with its defaults.
+#[derive(Debug, Parser)]
+#[command(
+    name = "afterimage",
+    bin_name = "cargo sim",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run many seeds and judge each
+    Run(RunArgs),
+    /// One run again, with its trace
+    Replay(ReplayArgs),
+    /// Run every file of a directory of regression seeds, and compare
+    Regress(RegressArgs),
+    /// Plant each known bug in turn and count the seeds until it is caught
+    Mutants(MutantsArgs),
+    /// Name the scenarios, profiles, invariants and planted bugs
+    List(ListArgs),
+    /// One run for the `--twice` of another process
+    #[command(hide = true)]
+    Again(AgainArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Run this scenario [default: raft-3 and raft-5]
+    #[arg(long, value_name = "NAME", value_parser = scenario_names())]
+    pub scenario: Vec<String>,
+    /// Seeds of each scenario [default: 300, or without limit if --time is given]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: Option<u64>,
+    /// The first seed: a number, or any string to be hashed
+    #[arg(long, value_name = "S", default_value = "1")]
+    pub first_seed: Seed,
+    /// Start no seed after this long: 90s, 5m, 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = time)]
+    pub time: Option<Duration>,
+    /// Seeds at a time [default: one a core]
+    #[arg(long, value_name = "J", value_parser = job_numbers())]
+    pub jobs: Option<usize>,
+    /// Plant this known bug
+    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    pub mutant: Option<String>,
+    /// Go on after a failure
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Run each seed again in a fresh process and compare the digests
+    #[arg(long)]
+    pub twice: bool,
+    /// Where the plans of failing seeds go
+    #[arg(long, value_name = "DIR", default_value = "target/afterimage")]
+    pub out: PathBuf,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write a report in JUnit's XML (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// A file if it has a `/` or a `.` in it, else a number, else a string to be hashed
+    pub seed_or_file: SeedOrFile,
+    /// The scenario of a seed [default: raft-3]; a file names its own
+    #[arg(long, value_name = "NAME", value_parser = scenario_names())]
+    pub scenario: Option<String>,
+    /// Plant this known bug
+    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    pub mutant: Option<String>,
+    /// Print what happened, event by event
+    #[arg(long)]
+    pub trace: bool,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RegressArgs {
+    /// The directory of *.toml files
+    #[arg(default_value = "seeds")]
+    pub dir: PathBuf,
+    /// Files at a time [default: one a core]
+    #[arg(long, value_name = "J", value_parser = job_numbers())]
+    pub jobs: Option<usize>,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct MutantsArgs {
+    /// Only this bug
+    #[arg(long, value_name = "NAME", value_parser = mutant_names())]
+    pub only: Vec<String>,
+    /// Seeds until a bug counts as survived, of all scenarios together
+    #[arg(long, value_name = "N", default_value = "2000",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Seeds at a time [default: one a core]
+    #[arg(long, value_name = "J", value_parser = job_numbers())]
+    pub jobs: Option<usize>,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Write it in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct AgainArgs {
+    #[arg(long, value_parser = scenario_names())]
+    pub scenario: String,
+    #[arg(long)]
+    pub seed: u64,
+    #[arg(long, value_parser = mutant_names())]
+    pub mutant: Option<String>,
+    #[arg(long)]
+    pub trace: bool,
+}
+
+/// Each job is a thread: a slip of the finger must not ask for millions.
+fn job_numbers() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1024)
+}
+
+fn scenario_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.name))
+}
+
+fn mutant_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(mutants::catalogue().iter().map(|mutant| mutant.name))
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time.is_zero() => Err("no time to run in".to_owned()),
+        Ok(time) => Ok(time),
+        Err(error) => Err(format!("{error}; write 90s, 5m or 1h30m")),
+    }
+}
+
+/// The planted bug of this name, which the parser has already looked up.
+pub fn mutant(name: Option<&str>) -> Option<&'static MutantInfo> {
+    name.map(|name| mutants::find(name).expect("the parser takes known names only"))
+}
+
+/// The scenarios to run, each once, in the order of [`SCENARIOS`], whatever the
+/// order they were named in: the digest of a campaign follows it.
+pub fn scenarios(named: &[String]) -> Vec<&'static str> {
+    SCENARIOS
+        .iter()
+        .filter(|scenario| match named {
+            [] => scenario.default,
+            named => named.iter().any(|name| name == scenario.name),
+        })
+        .map(|scenario| scenario.name)
+        .collect()
+}
+
+/// How many seeds to run at a time.
+pub fn jobs(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+}
+
+/// There is nothing to do: help was asked for, or the arguments are wrong.
+pub struct Stop(clap::Error);
+
+impl Stop {
+    /// Prints the help, or one line that says what is wrong.
+    pub fn exit(self) -> ExitCode {
+        match self.0.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match self.0.print() {
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    Status::Usage.into()
+                }
+                _ => Status::Ok.into(),
+            },
+            _ => {
+                error::complain(&usage(&self.0.render().to_string()));
+                Status::Usage.into()
+            }
+        }
+    }
+}
+
+/// clap's drawing of an error as one line: what is wrong, and its tips.
+fn usage(rendered: &str) -> String {
+    let mut message = rendered
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .map(|line| match line.strip_prefix("tip: ") {
+            Some(tip) => format!("({tip})"),
+            None => line.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join(" ");
+    if let Some(rest) = message.strip_prefix("error: ") {
+        message = rest.to_owned();
+    }
+    message + "; see --help"
+}
+
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
+    let cli = Cli::try_parse_from(args).map_err(Stop)?;
+    Ok(cli.command.unwrap_or(Command::Run(cli.run)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from))
+            .map_err(|stop| usage(&stop.0.render().to_string()))
+    }
+
+    #[test]
+    fn run_is_the_default_command_and_takes_its_options() {
+        for line in ["afterimage --seeds 7", "afterimage run --seeds 7"] {
+            let Ok(Command::Run(args)) = parsed(line) else {
+                panic!("`{line}` is a run");
+            };
+            assert_eq!(args.seeds, Some(7));
+            assert_eq!(args.first_seed, Seed::Number(1));
+        }
+    }
+
+    #[test]
+    fn the_derived_definition_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_argument_is_one_line() {
+        #[track_caller]
+        fn check(line: &str, expected: &str) {
+            let message = parsed(line).expect_err("wrong usage");
+            assert!(!message.contains('\n'), "{message}");
+            assert!(message.contains(expected), "{message}");
+        }
+        check("afterimage --seeds 0", "'--seeds <N>': 0 is not in 1..");
+        check("afterimage --jobs 0", "'--jobs <J>': 0 is not in 1..");
+        check("afterimage --jobs 1000000", "not in 1..=1024");
+        check("afterimage --time soon", "5m");
+        check("afterimage --time 0s", "no time");
+        check(
+            "afterimage --scenario raft-33",
+            "a similar value exists: 'raft-3'",
+        );
+        check("afterimage --mutant no-such-bug", "'--mutant <M>'");
+        check("afterimage --sedes 5", "similar argument");
+        check("afterimage repaly 5", "'replay'");
+        check("afterimage replay", "<SEED_OR_FILE>");
+    }
+
+    #[test]
+    fn scenarios_do_not_depend_on_the_order_of_arguments() {
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            scenarios(&names)
+        };
+        assert_eq!(named(&["raft-5", "raft-3", "raft-5"]), ["raft-3", "raft-5"]);
+        assert_eq!(named(&["raft-5"]), ["raft-5"]);
+        assert_eq!(
+            named(&[]).len(),
+            SCENARIOS.iter().filter(|s| s.default).count()
+        );
+    }
+}

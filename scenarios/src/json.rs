@@ -1,0 +1,154 @@
+//! The reports in JSON. The names of the fields are a contract; fields may be
+//! added.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::out::Sink;
+use crate::seed::{self, Seed};
+
+#[derive(Serialize)]
+pub struct Run<'a> {
+    /// All that ran, of all scenarios: `passed` + the number of `failures` +
+    /// `vacuous` + `nondeterministic`.
+    pub seeds: u64,
+    pub passed: u64,
+    pub failures: Vec<RunFailure<'a>>,
+    pub vacuous: u64,
+    pub nondeterministic: u64,
+    pub simulated_s: f64,
+    pub wall_s: f64,
+    pub fs_ops: u64,
+    pub messages: u64,
+    pub crashes: u64,
+    pub kills: u64,
+    pub client_ops: u64,
+    pub faults: &'a BTreeMap<&'static str, u64>,
+    pub sometimes: &'a BTreeMap<&'static str, u64>,
+    pub digest: String,
+    pub scenarios: &'a [&'static str],
+    #[serde(serialize_with = "seed::number")]
+    pub first_seed: u64,
+    pub mutant: Option<&'static str>,
+    pub jobs: usize,
+    pub interrupted: bool,
+}
+
+#[derive(Serialize)]
+pub struct RunFailure<'a> {
+    #[serde(serialize_with = "seed::number")]
+    pub seed: u64,
+    pub scenario: &'a str,
+    pub invariant: &'static str,
+    pub file: String,
+    pub detail: &'a str,
+}
+
+#[derive(Serialize)]
+pub struct Replay<'a> {
+    pub scenario: &'a str,
+    pub seed: Seed,
+    pub verdict: String,
+    pub invariant: Option<&'static str>,
+    pub digest: String,
+    pub events: u64,
+    /// The file that was replayed, or that the plan of a failure was written to.
+    pub file: Option<String>,
+    pub detail: Option<&'a str>,
+    pub mutant: Option<&'static str>,
+    pub simulated_s: f64,
+    pub wall_s: f64,
+}
+
+#[derive(Serialize)]
+pub struct Regress {
+    pub files: u64,
+    /// Files all of whose expectations were met.
+    pub passed: u64,
+    pub failures: Vec<Missed>,
+}
+
+/// An expectation that was missed.
+#[derive(Serialize)]
+pub struct Missed {
+    pub file: String,
+    /// `null` for the engine itself.
+    pub mutant: Option<String>,
+    pub expected: String,
+    pub got: String,
+}
+
+#[derive(Serialize)]
+pub struct Mutants {
+    pub mutants: Vec<Mutant>,
+    pub survived: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+pub struct Mutant {
+    pub name: &'static str,
+    pub source: &'static str,
+    pub caught: bool,
+    /// The method that caught it.
+    pub by: Option<&'static str>,
+    pub invariant: Option<&'static str>,
+    /// Tried up to the first catch.
+    pub seeds: Option<u64>,
+    pub states: Option<u64>,
+    pub wall_s: f64,
+    /// Why this design cannot have the bug.
+    pub impossible: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+pub struct List {
+    pub scenarios: Vec<ListedScenario>,
+    pub profiles: Vec<ListedProfile>,
+    pub invariants: Vec<ListedInvariant>,
+    pub mutants: Vec<ListedMutant>,
+}
+
+#[derive(Serialize)]
+pub struct ListedScenario {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// Run when no scenario is named.
+    pub default: bool,
+}
+
+#[derive(Serialize)]
+pub struct ListedProfile {
+    pub name: &'static str,
+    pub about: &'static str,
+}
+
+#[derive(Serialize)]
+pub struct ListedInvariant {
+    pub name: &'static str,
+}
+
+#[derive(Serialize)]
+pub struct ListedMutant {
+    pub name: &'static str,
+    pub source: &'static str,
+    pub what: &'static str,
+}
+
+pub fn seconds(time: Duration) -> f64 {
+    // Micros are exact in a float for 285 years.
+    micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+pub fn micros(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+pub fn write(sink: Option<Sink>, report: &impl Serialize) -> Result<(), Error> {
+    let Some(sink) = sink else { return Ok(()) };
+    let mut text = serde_json::to_string_pretty(report).expect("names are strings");
+    text.push('\n');
+    sink.write(text.as_bytes())
+}

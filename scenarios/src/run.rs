@@ -1,0 +1,177 @@
+//! `afterimage run`: a campaign, told as it goes.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use afterimage_sim::verdict::{Invariant, Verdict};
+
+use crate::campaign::{Campaign, Ran};
+use crate::cli::{self, RunArgs, SEEDS_DEFAULT};
+use crate::clock::Stopwatch;
+use crate::digest::hex;
+use crate::error::Error;
+use crate::files;
+use crate::interrupt;
+use crate::json;
+use crate::junit::Junit;
+use crate::out::Outputs;
+use crate::progress::Progress;
+use crate::status::Status;
+use crate::summary::{self, RED, YELLOW, plural, styled};
+use crate::totals::{Failure, Totals};
+
+pub fn run(args: &RunArgs) -> Result<Status, Error> {
+    let seeds = match (args.seeds, args.time) {
+        (Some(seeds), _) => Some(seeds),
+        (None, Some(_)) => None,
+        (None, None) => Some(SEEDS_DEFAULT),
+    };
+    let campaign = Campaign {
+        scenarios: cli::scenarios(&args.scenario),
+        first_seed: args.first_seed.value(),
+        seeds,
+        time: args.time,
+        jobs: cli::jobs(args.jobs),
+        mutant: cli::mutant(args.mutant.as_deref()),
+        twice: args.twice,
+    };
+    let outputs = Outputs::open(args.json.as_deref(), args.junit.as_deref())?;
+    files::prepare_dir(&args.out)?;
+
+    let mut out = outputs.out;
+    let mut junit = outputs.junit.map(Junit::new);
+    let mut totals = Totals::default();
+    let clock = Stopwatch::start();
+    let mut progress = Progress::new("seeds", campaign.total());
+    campaign.run(|ran| {
+        let told = keep(&campaign, &args.out, &ran, &mut totals)?;
+        if !told.is_empty() {
+            progress.aside(|| writeln!(out, "{told}"))?;
+        }
+        if let Some(junit) = &mut junit {
+            junit.add(&ran, &told);
+        }
+        progress.advance(|| note(&totals));
+        let failed = matches!(ran.verdict(), Verdict::Fail(_));
+        Ok(match failed && !args.keep_going {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    })?;
+    drop(progress);
+    let wall = clock.elapsed();
+
+    summary::print(&mut out, &campaign, &totals, wall)?;
+    json::write(outputs.json, &report(&campaign, &totals, wall))?;
+    if let Some(junit) = junit {
+        junit.write(wall)?;
+    }
+    Ok(totals.status())
+}
+
+/// Counts a run and keeps the plan of a failing one; what is to be told of it,
+/// which for a pass is nothing.
+fn keep(campaign: &Campaign, dir: &Path, ran: &Ran, totals: &mut Totals) -> Result<String, Error> {
+    totals.add(ran);
+    let (scenario, seed, verdict) = (ran.scenario, ran.seed, ran.verdict());
+    let mutant = campaign.mutant.map(|mutant| mutant.name);
+    let mut told = match verdict {
+        Verdict::Pass => return Ok(String::new()),
+        Verdict::Fail(invariant) => {
+            let (plan, detail) = (&ran.report.resolved, ran.detail());
+            let file = files::write(dir, plan, campaign.mutant, verdict, detail)?;
+            let told = format!(
+                "{} {scenario} {seed:#x} {invariant}: {detail}\n     {}",
+                styled(RED, "FAIL"),
+                files::replay_command(&file, mutant),
+            );
+            totals.failures.push(failure(ran, invariant, file));
+            told
+        }
+        Verdict::Vacuous => format!(
+            "{} {scenario} {seed:#x}: no planned fault had an effect\n     {}",
+            styled(YELLOW, "VACUOUS"),
+            with_mutant(
+                format!("cargo sim replay {seed:#x} --scenario {scenario}"),
+                mutant
+            ),
+        ),
+        Verdict::Nondeterministic => format!(
+            "{} {scenario} {seed:#x}\n     {}",
+            styled(YELLOW, "NONDETERMINISTIC"),
+            with_mutant(
+                format!(
+                    "cargo sim run --scenario {scenario} --first-seed {seed:#x} --seeds 1 --twice"
+                ),
+                mutant,
+            ),
+        ),
+    };
+    if let Some(difference) = &ran.difference {
+        told += &format!(
+            "\nthe second run differs: {}, then {}\n{}",
+            difference.first, difference.second, difference.event
+        );
+    }
+    Ok(told)
+}
+
+fn with_mutant(command: String, mutant: Option<&str>) -> String {
+    match mutant {
+        Some(mutant) => format!("{command} --mutant {mutant}"),
+        None => command,
+    }
+}
+
+fn failure(ran: &Ran, invariant: Invariant, file: PathBuf) -> Failure {
+    Failure {
+        seed: ran.seed,
+        scenario: ran.scenario,
+        invariant,
+        detail: ran.detail().to_owned(),
+        file,
+    }
+}
+
+fn note(totals: &Totals) -> String {
+    let unproven = totals.vacuous + totals.nondeterministic;
+    let mut note = format!(", {}", plural(totals.failures.len() as u64, "failure"));
+    if unproven > 0 {
+        note += &format!(", {unproven} unproven");
+    }
+    note
+}
+
+fn report<'a>(campaign: &'a Campaign, totals: &'a Totals, wall: Duration) -> json::Run<'a> {
+    let failure = |failure: &'a Failure| json::RunFailure {
+        seed: failure.seed,
+        scenario: failure.scenario,
+        invariant: failure.invariant.name(),
+        file: failure.file.to_string_lossy().into_owned(),
+        detail: &failure.detail,
+    };
+    json::Run {
+        seeds: totals.seeds,
+        passed: totals.passed,
+        failures: totals.failures.iter().map(failure).collect(),
+        vacuous: totals.vacuous,
+        nondeterministic: totals.nondeterministic,
+        simulated_s: json::micros(totals.simulated_us),
+        wall_s: json::seconds(wall),
+        fs_ops: totals.fs_ops,
+        messages: totals.messages,
+        crashes: totals.crashes,
+        kills: totals.kills,
+        client_ops: totals.client_ops,
+        faults: &totals.faults,
+        sometimes: &totals.sometimes,
+        digest: hex(totals.digest.value()),
+        scenarios: &campaign.scenarios,
+        first_seed: campaign.first_seed,
+        mutant: campaign.mutant.map(|mutant| mutant.name),
+        jobs: campaign.jobs,
+        interrupted: interrupt::requested(),
+    }
+}
