@@ -40,6 +40,13 @@ fn a_page_that_lies_survives_the_process_and_not_the_power() {
 }
 
 #[test]
+fn an_evicted_cut_shows_nothing_past_the_end() {
+    let mut rig = Rig::new();
+    rig.run("create f; write f A1024; sync f; set_len f 100; fail_sync f; evict; set_len f 1024");
+    assert_eq!(show(&rig.disk.cached_files()), "f=A100 .924");
+}
+
+#[test]
 fn writing_a_page_again_makes_it_honest() {
     check(
         "create f; sync_dir; write f A600; fail_sync f; write f @0 B100; sync f",
