@@ -1,228 +1,262 @@
 //! A disk and filesystem whose power can be cut.
-#![allow(unused_variables, clippy::todo)]
+//!
+//! [`SimFs`] is what the engine writes to in a simulation, and what decides
+//! what is left after a crash. Names and inodes are separate. An inode has what
+//! the disk holds, what the cache shows, and the effects pending in between;
+//! so does the namespace. The rules, each with a test of its name in `tests`:
+//!
+//! 1. A sync that returned `Ok` makes its scope durable: of a file its data and
+//!    length, of a directory its names; nothing else. Not the name of a new
+//!    file, not another file.
+//! 2. Each 512-byte sector takes any version that it had between the durable
+//!    one and the latest, independently of the others.
+//! 3. Name operations persist in any order, but for those on the same name. A
+//!    rename changes both names or none.
+//! 4. The length persists independently of the data, and may be one from the
+//!    middle of a long write. A newly allocated sector without its data shows
+//!    zeros or stale bytes of older files.
+//! 5. A killed process loses nothing of the cache; a power cut resolves all.
+//! 6. The crash may come between two operations, and in the middle of one.
+//! 7. After either, the handles of the old incarnation fail and change nothing.
+//!
+//! What is not in a plan (the order of `list`, where a short read ends, which
+//! sectors a torn write landed) follows from the disk's seed and the number of
+//! the operation by hashing: it is the same whatever else was drawn.
 
+mod crash;
+mod error;
+mod fates;
+mod freed;
+mod handle;
+mod image;
+mod inode;
+mod keep;
+mod names;
+mod op;
+mod ops;
+mod profile;
+mod report;
+mod state;
+mod trigger;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::path::Path;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use afterimage_engine::fs::{File, Fs, Lock};
+use afterimage_engine::fs::Fs;
+use xxhash_rust::xxh3::xxh3_64;
 
-/// What kind of file operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OpKind {
-    Open,
-    Create,
-    Read,
-    Write,
-    Len,
-    SetLen,
-    Allocate,
-    Sync,
-    Rename,
-    Unlink,
-    List,
-    CreateDir,
-    SyncDir,
-    Lock,
-}
-impl OpKind {
-    /// Whether it changes the disk's state or makes it durable; crash points
-    /// and operation numbers count these only.
-    pub fn mutates(self) -> bool {
-        !matches!(
-            self,
-            OpKind::Open | OpKind::Read | OpKind::Len | OpKind::List | OpKind::Lock
-        )
-    }
-}
+pub use error::{is_fenced, is_injected, is_power_lost};
+pub use fates::Fates;
+pub use keep::{Keep, OpId, Part, Unit};
+pub use op::{CrashPoint, FaultKind, OpKind, OpOutcome, OpRecord};
+pub use profile::{FreshBlock, NameOrder, Profile};
+pub use report::CrashReport;
+pub use trigger::{CrashTrigger, FailTrigger, Pattern};
 
-/// One file operation that was carried out (or failed).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpRecord {
-    /// Number among this incarnation's mutating operations, from 1; for others
-    /// the number of the latest mutating one.
-    pub n: u64,
-    pub kind: OpKind,
-    /// Relative to the disk's root.
-    pub path: String,
-    /// The new name of a rename.
-    pub to: Option<String>,
-    pub offset: u64,
-    pub len: u64,
-    pub outcome: OpOutcome,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpOutcome {
-    Ok,
-    /// An ordinary answer such as NotFound or AlreadyExists.
-    Refused(io::ErrorKind),
-    /// An injected fault.
-    Injected(FaultKind),
-    /// The power went before, in the middle of or right after it.
-    Crash(CrashPoint),
-    /// The handle belongs to an incarnation that is gone.
-    Fenced,
-}
-
-/// Injected runtime faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    Eio,
-    Enospc,
-    Short,
-}
-
-/// Where in the operation the power goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum CrashPoint {
-    Before,
-    /// In the middle: some of a write's sectors reached the cache's writeback.
-    Mid,
-    /// Done, but the caller never learns of it.
-    After,
-}
-
-/// Which operations a trigger counts: `write`, `sync:log-*`, `rename:snapshot`
-/// (a rename by its new name), `*`. Text form as shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
-    pub kind: Option<OpKind>,
-    /// `*` matches any run of characters.
-    pub name: String,
-}
-
-/// The `nth` (from 1) matching mutating operation from now on, or after the
-/// next boot where the plan says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CrashTrigger {
-    pub pattern: Pattern,
-    pub nth: u64,
-    pub point: CrashPoint,
-}
-
-/// The `nth` matching operation (reads included) fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailTrigger {
-    pub pattern: Pattern,
-    pub nth: u64,
-    pub fault: FaultKind,
-}
-
-/// The fate of the pending effects at a power cut: what is kept; everything
-/// else is lost. Text form: see `keep.rs`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keep {}
-impl fmt::Display for Keep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
-    }
-}
-impl FromStr for Keep {
-    type Err = String;
-    fn from_str(s: &str) -> Result<Self, String> {
-        todo!()
-    }
-}
-
-/// How the fates are chosen.
-#[derive(Debug, Clone)]
-pub enum Fates {
-    /// Nothing pending survives.
-    Lose,
-    /// Everything pending survives.
-    KeepAll,
-    /// Chosen by this seed.
-    Random(u64),
-    /// As written down.
-    Explicit(Keep),
-}
-
-/// What a power cut did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CrashReport {
-    /// One line for each pending effect, kept or lost.
-    pub fates: Vec<String>,
-    pub keep: Keep,
-    /// Whether an image changed or cached state was lost: otherwise the cut
-    /// had no effect.
-    pub lost: usize,
-    pub kept: usize,
-    /// A write of several sectors of which some were kept and some lost, by
-    /// the file's name: (name, is a torn write).
-    pub torn: Vec<String>,
-}
+use handle::{Incarnation, Shared};
+use names::{Names, Node};
+use state::State;
 
 /// A simulated disk. Clones of the handle share it; [`SimFs::fork`] copies it.
-#[derive(Debug, Clone)]
-pub struct SimFs {}
-impl SimFs {
-    /// An empty disk. `seed` drives what is not in a plan: the order of `list`,
-    /// evictions, the content of garbage.
-    pub fn new(seed: u64) -> Self {
-        todo!()
-    }
-    /// A handle for a new incarnation of the process: all older handles (and
-    /// files opened through them) fail with a distinguished error from now on.
-    /// Locks of older incarnations are released.
-    pub fn boot(&self) -> Arc<dyn Fs> {
-        todo!()
-    }
-    /// The process died, the machine did not: the cache lives on.
-    pub fn kill(&self) {
-        todo!()
-    }
-    /// The power is cut now.
-    pub fn power_cut(&self, fates: &Fates) -> CrashReport {
-        todo!()
-    }
-    /// Arms a power cut. When it fires, the operation and all later ones fail,
-    /// and [`SimFs::crash_fired`] is true; the owner then calls `power_cut`.
-    pub fn arm_crash(&self, trigger: CrashTrigger) {
-        todo!()
-    }
-    pub fn disarm_crash(&self) {
-        todo!()
-    }
-    pub fn crash_fired(&self) -> bool {
-        todo!()
-    }
-    pub fn arm_fail(&self, trigger: FailTrigger) {
-        todo!()
-    }
-    /// Forgets all armed failures; the number of those that never fired.
-    pub fn disarm_fails(&self) -> usize {
-        todo!()
-    }
-    /// No space beyond what is allocated now plus `bytes`; `None`: no limit.
-    pub fn limit_space(&self, bytes: Option<u64>) {
-        todo!()
-    }
-    /// Reads and writes stop short with this probability.
-    pub fn short_io(&self, ratio: crate::rng::Ratio) {
-        todo!()
-    }
-    /// Drops clean and lying pages: cached reads now show what the disk has.
-    pub fn evict(&self) {
-        todo!()
-    }
-    /// The operations since the last call.
-    pub fn take_ops(&self) -> Vec<OpRecord> {
-        todo!()
-    }
-    /// Whether to record operations for `take_ops` (off by default).
-    pub fn record_ops(&self, on: bool) {
-        todo!()
-    }
-    /// All operations so far, of all incarnations.
-    pub fn op_count(&self) -> u64 {
-        todo!()
-    }
-    /// An independent copy, pending effects and cache included.
-    pub fn fork(&self) -> SimFs {
-        todo!()
+#[derive(Clone)]
+pub struct SimFs {
+    disk: Shared,
+}
+
+impl fmt::Debug for SimFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimFs").finish_non_exhaustive()
     }
 }
-#[allow(dead_code)]
-fn unused(_: &Path, _: &dyn File, _: &dyn Lock) {}
+
+impl SimFs {
+    /// An empty disk. `seed` drives what is not in a plan: the order of `list`,
+    /// where short operations end, the content of garbage.
+    pub fn new(seed: u64) -> Self {
+        SimFs::with_profile(seed, Profile::default())
+    }
+
+    /// An empty disk of another profile than posix-worst.
+    pub fn with_profile(seed: u64, profile: Profile) -> Self {
+        SimFs::of(State::new(seed, profile))
+    }
+
+    fn of(state: State) -> Self {
+        SimFs {
+            disk: Shared::new(state),
+        }
+    }
+
+    /// A handle for a new incarnation of the process: all older handles (and
+    /// files opened through them) fail with a distinguished error from now on,
+    /// see [`is_fenced`]. Locks of older incarnations are released.
+    ///
+    /// # Panics
+    /// When an armed crash fired and [`SimFs::power_cut`] was not called since.
+    pub fn boot(&self) -> Arc<dyn Fs> {
+        let epoch = self.disk.state().boot();
+        Arc::new(Incarnation::new(self.disk.clone(), epoch))
+    }
+
+    /// The process died, the machine did not: the cache lives on.
+    pub fn kill(&self) {
+        self.disk.state().stop();
+    }
+
+    /// The power is cut now, or was when an armed crash fired. Everything that
+    /// was pending is durable or gone; the handles are fenced.
+    pub fn power_cut(&self, fates: &Fates) -> CrashReport {
+        self.disk.state().power_cut(fates, true)
+    }
+
+    /// The same without the report, in about half the time.
+    pub fn power_cut_unreported(&self, fates: &Fates) {
+        self.disk.state().power_cut(fates, false);
+    }
+
+    /// Everything that is pending, in the order of the operations: the units
+    /// that [`Fates::Explicit`] can keep. Superseded versions are included;
+    /// of several kept versions of one sector the latest is taken.
+    pub fn pending(&self) -> Vec<Unit> {
+        self.disk.state().pending()
+    }
+
+    /// A sync of the whole filesystem: everything but pages that lie after a
+    /// failed sync is durable. Not an operation of the process: it has no
+    /// number and meets no fault.
+    pub fn sync_all(&self) {
+        self.disk.state().sync_all();
+    }
+}
+
+/// Faults.
+impl SimFs {
+    /// Arms a power cut, instead of one armed before. When it fires, the
+    /// operation and all later ones fail (see [`is_power_lost`]), and
+    /// [`SimFs::crash_fired`] is true; the owner then calls `power_cut`.
+    pub fn arm_crash(&self, trigger: CrashTrigger) {
+        self.disk.state().armed.arm_crash(trigger);
+    }
+
+    pub fn disarm_crash(&self) {
+        self.disk.state().armed.disarm_crash();
+    }
+
+    /// Whether an armed power cut fired, and [`SimFs::power_cut`] is due.
+    pub fn crash_fired(&self) -> bool {
+        self.disk.state().power_lost
+    }
+
+    /// Arms a failure, besides those armed already.
+    pub fn arm_fail(&self, trigger: FailTrigger) {
+        self.disk.state().armed.arm_fail(trigger);
+    }
+
+    /// Forgets all armed failures; the number of those that never fired.
+    pub fn disarm_fails(&self) -> usize {
+        self.disk.state().armed.disarm_fails()
+    }
+
+    /// No space beyond what is allocated now plus `bytes`; `None`: no limit.
+    /// Space is counted in sectors of 512 bytes; names take none, but no file
+    /// can be created on a full disk.
+    pub fn limit_space(&self, bytes: Option<u64>) {
+        self.disk.state().limit_space(bytes);
+    }
+
+    /// Reads and writes stop short with this probability.
+    pub fn short_io(&self, ratio: crate::rng::Ratio) {
+        self.disk.state().short = ratio;
+    }
+
+    /// Drops clean and lying pages: cached reads now show what the disk has.
+    pub fn evict(&self) {
+        self.disk.state().evict();
+    }
+}
+
+/// Looking on.
+impl SimFs {
+    /// The operations since the last call.
+    pub fn take_ops(&self) -> Vec<OpRecord> {
+        std::mem::take(&mut self.disk.state().records)
+    }
+
+    /// Whether to record operations for `take_ops` (off by default).
+    pub fn record_ops(&self, on: bool) {
+        self.disk.state().recording = on;
+    }
+
+    /// All operations so far, of all incarnations. Those that were fenced, or
+    /// came after the power went, do not count.
+    pub fn op_count(&self) -> u64 {
+        self.disk.state().calls
+    }
+
+    /// An independent copy, pending effects and cache included. It costs a few
+    /// pointers for each file. What belongs to the process or to the plan is
+    /// not copied: handles, armed faults, limits, recorded operations.
+    pub fn fork(&self) -> SimFs {
+        SimFs::of(self.disk.state().fork())
+    }
+
+    /// What would be left of each file if all that is pending were lost.
+    pub fn durable_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.disk.state();
+        files(&state, &names::reachable(&state.names.disk), |file| {
+            file.disk.content(file.disk_len)
+        })
+    }
+
+    /// What a process reads now.
+    pub fn cached_files(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.disk.state();
+        files(&state, &state.names.cache, |file| {
+            file.cache.content(file.cache_len)
+        })
+    }
+
+    /// A hash of what [`SimFs::durable_files`] and [`SimFs::cached_files`] show,
+    /// and of the directories. It costs the number of names: the hashes of the
+    /// contents are kept up to date by each write.
+    pub fn image_hash(&self) -> u64 {
+        let state = self.disk.state();
+        let disk = names_hash(&names::reachable(&state.names.disk), |inode| {
+            let file = &state.inodes[&inode];
+            (file.disk_len, file.disk.hash())
+        });
+        let cache = names_hash(&state.names.cache, |inode| {
+            let file = &state.inodes[&inode];
+            (file.cache_len, file.cache.hash())
+        });
+        crate::rng::hash(&[disk, cache])
+    }
+}
+
+fn files(
+    state: &State,
+    names: &Names,
+    content: impl Fn(&inode::Inode) -> Vec<u8>,
+) -> BTreeMap<String, Vec<u8>> {
+    let files = names.iter().filter_map(|(name, node)| match node {
+        Node::File(inode) => Some((name.to_string(), content(&state.inodes[inode]))),
+        Node::Dir => None,
+    });
+    files.collect()
+}
+
+fn names_hash(names: &Names, content: impl Fn(u64) -> (u64, u64)) -> u64 {
+    let each = names.iter().map(|(name, node)| {
+        let (len, hash) = match node {
+            Node::File(inode) => content(*inode),
+            // No file is as long.
+            Node::Dir => (u64::MAX, 0),
+        };
+        crate::rng::hash(&[xxh3_64(name.as_bytes()), len, hash])
+    });
+    each.fold(0, |all, one| all ^ one)
+}

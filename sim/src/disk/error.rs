@@ -1,0 +1,50 @@
+//! Errors that only a simulated disk gives.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::FaultKind;
+
+/// Why the simulation, rather than the filesystem, refused an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum DiskError {
+    #[error("the handle belongs to an incarnation that is gone")]
+    Fenced,
+    #[error("the power is off")]
+    PowerLost,
+    #[error("injected {0}")]
+    Injected(FaultKind),
+}
+
+impl From<DiskError> for io::Error {
+    fn from(error: DiskError) -> io::Error {
+        let kind = match error {
+            DiskError::Injected(FaultKind::Enospc) => io::ErrorKind::StorageFull,
+            // EIO has no kind of its own: the real one arrives as `Other` too.
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+fn disk_error(error: &io::Error) -> Option<DiskError> {
+    error.get_ref()?.downcast_ref::<DiskError>().copied()
+}
+
+/// Whether the operation was refused because its handle belongs to an
+/// incarnation that is gone: it changed nothing.
+pub fn is_fenced(error: &io::Error) -> bool {
+    disk_error(error) == Some(DiskError::Fenced)
+}
+
+/// Whether the operation failed because an armed power cut fired, in it or
+/// before it.
+pub fn is_power_lost(error: &io::Error) -> bool {
+    disk_error(error) == Some(DiskError::PowerLost)
+}
+
+/// Whether the error was injected: by a fail trigger, or by a space limit.
+pub fn is_injected(error: &io::Error) -> bool {
+    matches!(disk_error(error), Some(DiskError::Injected(_)))
+}

@@ -1,0 +1,194 @@
+//! What holds for every sequence of operations.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Steps of the script language over few names, so that they collide. Those
+/// that do not apply are refused, and change nothing.
+fn step() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec!["a", "b", "c", "d/a", "d/b"]);
+    let bytes = (b'A'..=b'Z', 1..2500u32).prop_map(|(byte, len)| format!("{}{len}", byte as char));
+    prop_oneof![
+        3 => name.clone().prop_map(|name| format!("create {name}")),
+        1 => Just("mkdir d".to_owned()),
+        6 => (name.clone(), bytes.clone()).prop_map(|(name, bytes)| format!("write {name} {bytes}")),
+        3 => (name.clone(), 0..4000u32, bytes)
+            .prop_map(|(name, at, bytes)| format!("write {name} @{at} {bytes}")),
+        2 => (name.clone(), 0..4000u32).prop_map(|(name, len)| format!("set_len {name} {len}")),
+        1 => (name.clone(), 1..4000u32).prop_map(|(name, len)| format!("allocate {name} {len}")),
+        3 => name.clone().prop_map(|name| format!("sync {name}")),
+        1 => name.clone().prop_map(|name| format!("fail_sync {name}")),
+        2 => (name.clone(), name.clone()).prop_map(|(from, to)| format!("rename {from} {to}")),
+        2 => name.prop_map(|name| format!("unlink {name}")),
+        2 => Just("sync_dir".to_owned()),
+        1 => Just("sync_dir d".to_owned()),
+        1 => Just("kill".to_owned()),
+        1 => Just("evict".to_owned()),
+    ]
+}
+
+fn after(steps: &[String]) -> Rig {
+    let mut rig = Rig::new();
+    for line in steps {
+        let _ = rig.step(line);
+        rig.disk.disarm_fails();
+    }
+    rig
+}
+
+fn all_fates(seed: u64) -> [Fates; 3] {
+    [Fates::Lose, Fates::KeepAll, Fates::Random(seed)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A crash, written down and read again, is the same crash.
+    #[test]
+    fn explicit_fates_reproduce_random_ones(
+        steps in prop::collection::vec(step(), 0..40),
+        seed in any::<u64>(),
+    ) {
+        let rig = after(&steps);
+        for fates in all_fates(seed) {
+            let (drawn, written) = (rig.disk.fork(), rig.disk.fork());
+            let report = drawn.power_cut(&fates);
+            let keep: Keep = report.keep.to_string().parse().unwrap();
+            prop_assert_eq!(&keep, &report.keep);
+            let again = written.power_cut(&Fates::Explicit(keep));
+            prop_assert_eq!(&again, &report);
+            prop_assert_eq!(drawn.durable_files(), written.durable_files());
+            prop_assert_eq!(drawn.image_hash(), written.image_hash());
+            prop_assert_eq!(drawn.cached_files(), written.cached_files());
+            let unreported = rig.disk.fork();
+            unreported.power_cut_unreported(&fates);
+            prop_assert_eq!(drawn.durable_files(), unreported.durable_files());
+            prop_assert_eq!(drawn.pending(), []);
+            prop_assert_eq!(report.kept + report.lost > 0, !rig.disk.pending().is_empty());
+        }
+    }
+
+    /// A keep of another disk is ignored where it does not apply.
+    #[test]
+    fn explicit_fates_are_total(
+        steps in prop::collection::vec(step(), 0..30),
+        others in prop::collection::vec(step(), 0..30),
+        seed in any::<u64>(),
+    ) {
+        let keep = after(&others).disk.power_cut(&Fates::Random(seed)).keep;
+        let disk = after(&steps).disk;
+        let pending = disk.pending();
+        let report = disk.power_cut(&Fates::Explicit(keep));
+        for unit in report.keep.units() {
+            prop_assert!(pending.contains(&unit), "{:?} was not pending", unit);
+        }
+    }
+
+    /// Whatever is pending beside it, what was synced is there.
+    #[test]
+    fn synced_data_survives(
+        before in prop::collection::vec(step(), 0..30),
+        after_it in prop::collection::vec(step(), 0..20),
+        seed in any::<u64>(),
+    ) {
+        let mut rig = after(&before);
+        rig.run("create safe; write safe S1500; sync safe; sync_dir");
+        for line in &after_it {
+            let _ = rig.step(line);
+        }
+        for fates in all_fates(seed) {
+            let left = left(&rig.disk, &fates);
+            prop_assert_eq!(left.get("safe").map(Vec::as_slice), Some(&[b'S'; 1500][..]));
+        }
+    }
+
+    /// Losing or keeping all is what the two views of the disk say, but for
+    /// pages that lie.
+    #[test]
+    fn lose_leaves_the_disk_and_keep_all_the_cache(
+        steps in prop::collection::vec(step(), 0..40),
+    ) {
+        let disk = after(&steps).disk;
+        prop_assert_eq!(left(&disk, &Fates::Lose), disk.durable_files());
+        let lied = steps.iter().any(|line| line.starts_with("fail_sync"));
+        if !lied {
+            prop_assert_eq!(left(&disk, &Fates::KeepAll), disk.cached_files());
+        }
+    }
+
+    /// A fork and its original share no fate.
+    #[test]
+    fn a_fork_is_independent(
+        steps in prop::collection::vec(step(), 0..30),
+        more in prop::collection::vec(step(), 1..20),
+        seed in any::<u64>(),
+    ) {
+        let rig = after(&steps);
+        let before = (rig.disk.durable_files(), rig.disk.cached_files(), rig.disk.pending());
+        let mut fork = Rig::on(rig.disk.fork());
+        for line in &more {
+            let _ = fork.step(line);
+        }
+        fork.disk.power_cut(&Fates::Random(seed));
+        let now = (rig.disk.durable_files(), rig.disk.cached_files(), rig.disk.pending());
+        prop_assert_eq!(before, now);
+    }
+
+    /// The incremental hash is a function of the content.
+    #[test]
+    fn equal_images_hash_alike(
+        steps in prop::collection::vec(step(), 0..40),
+        seed in any::<u64>(),
+    ) {
+        let disk = after(&steps).disk;
+        disk.power_cut(&Fates::Random(seed));
+        let mut copy = Rig::new();
+        copy.run("mkdir d");
+        if disk.boot().list(Path::new("d")).is_err() {
+            copy = Rig::new();
+        }
+        for (name, bytes) in disk.durable_files() {
+            let file = copy.fs.create_new(Path::new(&name)).unwrap();
+            file.set_len(bytes.len() as u64).unwrap();
+            write_all(&*file, 0, &bytes).unwrap();
+        }
+        copy.disk.sync_all();
+        prop_assert_eq!(copy.disk.durable_files(), disk.durable_files());
+        prop_assert_eq!(copy.disk.image_hash(), disk.image_hash());
+    }
+}
+
+/// The same seed and operations give the same disk, to the last byte.
+#[test]
+fn a_run_repeats() {
+    let run = || {
+        let mut rig = Rig::on(SimFs::new(7));
+        rig.disk.short_io("1/3".parse().unwrap());
+        rig.disk.record_ops(true);
+        rig.run("create f; write f A5000; write f B5000; create g; write g C700; unlink g");
+        rig.run("write f D9000; sync_dir; rename f h");
+        let names = rig.fs.list(Path::new("")).unwrap();
+        let report = rig.disk.power_cut(&Fates::Random(3));
+        (names, report, rig.disk.durable_files(), rig.disk.take_ops())
+    };
+    assert_eq!(run(), run());
+}
+
+/// The seeds find the states that uniform coins practically never do: exactly
+/// one of many effects lost, and exactly one kept.
+#[test]
+fn random_fates_find_single_effects() {
+    let mut rig = Rig::new();
+    rig.run("create f; write f A20480; sync f; sync_dir; write f @0 B20480");
+    let counts: Vec<(usize, usize)> = (0..400)
+        .map(|seed| {
+            let report = rig.disk.fork().power_cut(&Fates::Random(seed));
+            (report.kept, report.lost)
+        })
+        .collect();
+    for wanted in [(0, 40), (1, 39), (39, 1), (40, 0)] {
+        assert!(counts.contains(&wanted), "{wanted:?} in none of 400 seeds");
+    }
+    assert!(counts.iter().any(|(kept, _)| (10..30).contains(kept)));
+}
