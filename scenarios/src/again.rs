@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use afterimage_sim::run::run_fresh;
+use afterimage_sim::run::{Detail, run_fresh};
 
 use crate::campaign::{draw, options};
 use crate::cli::{self, AgainArgs};
@@ -14,7 +14,10 @@ use crate::twice::Fingerprint;
 pub fn again(args: &AgainArgs) -> Result<Status, Error> {
     let mutant = cli::mutant(args.mutant.as_deref());
     let plan = draw(&args.scenario, args.seed)?;
-    let report = run_fresh(&plan, options(mutant, args.trace));
+    let report = run_fresh(
+        &plan,
+        options(mutant, args.trace.then_some(Detail::Everything)),
+    );
     let mut out = Out::stdout();
     writeln!(out, "{}", Fingerprint::from(&report))?;
     if let Some(trace) = &report.trace {

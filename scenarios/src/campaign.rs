@@ -7,7 +7,7 @@ use afterimage_sim::mutants::MutantInfo;
 use afterimage_sim::plan::Plan;
 use afterimage_sim::plan::generate::generate;
 use afterimage_sim::report::RunReport;
-use afterimage_sim::run::{RunOptions, run_fresh};
+use afterimage_sim::run::{Detail, RunOptions, run_fresh};
 use afterimage_sim::verdict::Verdict;
 
 use crate::clock::Stopwatch;
@@ -97,7 +97,7 @@ impl Campaign {
         let seed = self.first_seed.wrapping_add(number / scenarios);
         let clock = Stopwatch::start();
         let plan = draw(scenario, seed)?;
-        let report = run_fresh(&plan, options(self.mutant, false));
+        let report = run_fresh(&plan, options(self.mutant, None));
         let difference = match self.twice {
             true => twice::compare(scenario, seed, self.mutant, &report)?,
             false => None,
@@ -112,7 +112,7 @@ impl Campaign {
     }
 }
 
-pub fn options(mutant: Option<&'static MutantInfo>, trace: bool) -> RunOptions {
+pub fn options(mutant: Option<&'static MutantInfo>, trace: Option<Detail>) -> RunOptions {
     RunOptions { mutant, trace }
 }
 

@@ -51,7 +51,7 @@ pub fn regress(args: &RegressArgs) -> Result<Status, Error> {
         || !interrupt::requested(),
         |number| {
             let case = &cases[number as usize];
-            run_fresh(&case.file.plan, options(case.mutant, false)).verdict
+            run_fresh(&case.file.plan, options(case.mutant, None)).verdict
         },
         |number, got| {
             let case = &cases[number as usize];

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use afterimage_sim::plan::Plan;
 use afterimage_sim::plan::seed_file::Expectation;
 use afterimage_sim::report::RunReport;
-use afterimage_sim::run::run_fresh;
+use afterimage_sim::run::{Detail, run_fresh};
 use afterimage_sim::verdict::Verdict;
 
 use crate::campaign::{draw, options};
@@ -41,7 +41,10 @@ pub fn replay(args: &ReplayArgs) -> Result<Status, Error> {
     }
 
     let clock = Stopwatch::start();
-    let report = run_fresh(&subject.plan, options(mutant, args.trace));
+    let report = run_fresh(
+        &subject.plan,
+        options(mutant, args.trace.then_some(Detail::Story)),
+    );
     let wall = clock.elapsed();
 
     let detail = report.violation.as_ref().map(|v| v.detail.as_str());

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use afterimage_sim::mutants::MutantInfo;
 use afterimage_sim::report::RunReport;
-use afterimage_sim::run::run_fresh;
+use afterimage_sim::run::{Detail, run_fresh};
 use afterimage_sim::verdict::Verdict;
 
 use crate::campaign::{draw, options};
@@ -94,7 +94,10 @@ pub fn compare(
         return Ok(None);
     }
     // Only now with the traces: they cost more than the runs.
-    let traced = run_fresh(&draw(scenario, seed)?, options(mutant, true));
+    let traced = run_fresh(
+        &draw(scenario, seed)?,
+        options(mutant, Some(Detail::Everything)),
+    );
     let (_, trace) = again(true)?;
     let event = first_difference(traced.trace.as_deref().unwrap_or(""), &trace).unwrap_or_else(
         || "the traces of two more runs are equal: the difference comes and goes, or is in an event that a trace leaves out".to_owned(),

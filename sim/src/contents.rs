@@ -22,7 +22,8 @@ impl Contents {
             last_index: store.last_index(),
             ..Contents::default()
         };
-        let read = read_log(store, &mut contents).and_then(|()| read_snapshot(store, &mut contents));
+        let read =
+            read_log(store, &mut contents).and_then(|()| read_snapshot(store, &mut contents));
         match read {
             Ok(()) => Ok(contents),
             Err(e @ Error::Io { .. }) => Err(e),

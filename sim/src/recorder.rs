@@ -7,10 +7,10 @@ use afterimage_engine::NodeId;
 
 use crate::check::Judges;
 use crate::disk::{FaultKind, OpOutcome};
-use crate::trace::text::line;
-use crate::trace::{Digest, Record, Sometimes, Style, What};
 use crate::plan::Plan;
 use crate::report::RunReport;
+use crate::trace::text::line;
+use crate::trace::{Digest, Record, Sometimes, Style, What};
 use crate::verdict::{Invariant, Verdict, Violation};
 
 pub(crate) struct Recorder {
@@ -131,7 +131,9 @@ impl Recorder {
             }
             What::Reply { .. } => self.client_ops += 1,
             What::Fault { kind } => self.fault(kind),
-            What::Dropped { why: "partition", .. } => self.fault("partition"),
+            What::Dropped {
+                why: "partition", ..
+            } => self.fault("partition"),
             What::Dropped { why: "loss", .. } => self.fault("net-loss"),
             What::Disk(op) => match op.outcome {
                 OpOutcome::Injected(FaultKind::Eio) => self.fault("disk-eio"),

@@ -1,11 +1,11 @@
 //! One plan, carried out: the way in for the command line and for tests.
 
 use crate::mutants::MutantInfo;
-use crate::trace::Style;
 #[cfg(madsim)]
 use crate::plan::Plan;
 #[cfg(madsim)]
 use crate::report::RunReport;
+use crate::trace::Style;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunOptions {
@@ -117,7 +117,10 @@ mod fresh {
         match result.recv_timeout(WATCHDOG) {
             Ok(Ok(report)) => report,
             Ok(Err(panic)) => failed(plan, format!("the run panicked: {panic}")),
-            Err(_) => failed(plan, format!("no end after {} s of real time", WATCHDOG.as_secs())),
+            Err(_) => failed(
+                plan,
+                format!("no end after {} s of real time", WATCHDOG.as_secs()),
+            ),
         }
     }
 

@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use afterimage_engine::raft::LogView;
-use afterimage_engine::store::{
-    Batch, Cleaner, Options, Preparer, SnapshotSource, Store, Writer,
-};
+use afterimage_engine::store::{Batch, Cleaner, Options, Preparer, SnapshotSource, Store, Writer};
 use afterimage_engine::{
     Entry, EntryKind, Error, HardState, Host, Index, Job, Membership, NodeId, SnapshotMeta, Step,
     Term,
@@ -294,7 +292,10 @@ impl Single {
     fn open(&mut self) {
         self.incarnation += 1;
         let host = Host {
-            fs: crate::mutants::wrap(self.disk.boot(), self.options.mutant.and_then(|m| m.fs_bug())),
+            fs: crate::mutants::wrap(
+                self.disk.boot(),
+                self.options.mutant.and_then(|m| m.fs_bug()),
+            ),
             env: self.env.clone(),
         };
         let incarnation = self.incarnation;
@@ -409,7 +410,12 @@ fn entry(e: &StoreEntry) -> Entry {
         term: e.term,
         kind: EntryKind::Command,
         timestamp_ms: 0,
-        data: word.iter().copied().cycle().take(e.bytes as usize).collect(),
+        data: word
+            .iter()
+            .copied()
+            .cycle()
+            .take(e.bytes as usize)
+            .collect(),
     }
 }
 

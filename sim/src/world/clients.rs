@@ -23,7 +23,6 @@ pub(super) struct Client {
 
 #[derive(Debug, Clone)]
 pub(super) struct Outstanding {
-    pub operation: Operation,
     pub kind: RequestKind,
     pub body: Vec<u8>,
     /// Counts the tries; an answer or a timeout of an older one is stale.

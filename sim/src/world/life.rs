@@ -8,11 +8,11 @@ use afterimage_engine::store::Store;
 use afterimage_engine::{Error, Host, NodeId};
 use madsim::runtime::Handle;
 
-use crate::env::SimEnv;
 use super::member::{Life, Member};
 use super::replica::{Command, DIR, Mailbox, Status, process};
 use super::{Happening, Subject, World, is_excused};
 use crate::disk::{CrashTrigger, Fates, SimFs};
+use crate::env::SimEnv;
 use crate::plan::{Action, Plan};
 use crate::rng::{Ratio, hash};
 use crate::trace::{Contents, What};
@@ -205,7 +205,11 @@ impl<S: Subject> World<S> {
         };
         let mut first = open(1);
         // In the middle only if there is nothing in the cache that a cut loses.
-        let steps = if settled { draw / TWIN_EVERY % 40 } else { u64::MAX };
+        let steps = if settled {
+            draw / TWIN_EVERY % 40
+        } else {
+            u64::MAX
+        };
         for _ in 0..steps {
             if let Some(result) = first.step() {
                 let _store = result.map_err(|e| format!("first open: {e}"))?;

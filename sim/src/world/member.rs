@@ -6,9 +6,9 @@ use std::sync::Arc;
 use afterimage_engine::NodeId;
 use afterimage_engine::node::Task;
 
-use crate::env::SimEnv;
 use super::replica::{Mailbox, Status};
 use crate::disk::SimFs;
+use crate::env::SimEnv;
 use crate::trace::Contents;
 
 pub(super) struct Member<S> {

@@ -18,9 +18,7 @@ mod replica;
 use std::time::Duration;
 
 use afterimage_engine::NodeId;
-use afterimage_engine::node::{
-    Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task,
-};
+use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task};
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
 use afterimage_engine::{Error, Membership};
@@ -31,11 +29,11 @@ use self::member::{Life, Member};
 use self::nemesis::End;
 use self::net::SimNet;
 use self::queue::Queue;
-use crate::recorder::Recorder;
 use self::replica::{Command, Outcome};
 use crate::disk;
 use crate::kv::{self, Kv};
 use crate::plan::Plan;
+use crate::recorder::Recorder;
 use crate::report::RunReport;
 use crate::rng::hash;
 use crate::run::RunOptions;
@@ -77,11 +75,26 @@ const STALLED_US: u64 = 20_000;
 #[derive(Debug)]
 enum Happening {
     Deliver(Box<Message>),
-    Tick { node: NodeId, incarnation: u64 },
-    Boot { node: NodeId },
-    BootStep { node: NodeId, incarnation: u64 },
-    TaskStep { node: NodeId, incarnation: u64, task: Task },
-    Client { at: usize, event: ClientEvent },
+    Tick {
+        node: NodeId,
+        incarnation: u64,
+    },
+    Boot {
+        node: NodeId,
+    },
+    BootStep {
+        node: NodeId,
+        incarnation: u64,
+    },
+    TaskStep {
+        node: NodeId,
+        incarnation: u64,
+        task: Task,
+    },
+    Client {
+        at: usize,
+        event: ClientEvent,
+    },
     Step(usize),
     End(End),
     Heal,
@@ -92,9 +105,20 @@ enum Happening {
 enum ClientEvent {
     Invoke,
     Try,
-    Arrive { node: NodeId, sequence: u64, attempt: u64 },
-    Timeout { sequence: u64, attempt: u64 },
-    Reply { node: NodeId, sequence: u64, reply: Reply },
+    Arrive {
+        node: NodeId,
+        sequence: u64,
+        attempt: u64,
+    },
+    Timeout {
+        sequence: u64,
+        attempt: u64,
+    },
+    Reply {
+        node: NodeId,
+        sequence: u64,
+        reply: Reply,
+    },
 }
 
 /// Carries out `plan` with state machine `S` on this thread.
@@ -466,7 +490,6 @@ impl<S: Subject> World<S> {
         let client = &mut self.clients[at];
         client.sequence += 1;
         client.outstanding = Some(Outstanding {
-            operation: operation.clone(),
             kind,
             body,
             attempt: 0,
@@ -559,7 +582,8 @@ impl<S: Subject> World<S> {
     }
 
     fn report(self) -> RunReport {
-        self.recorder.into_report(self.plan, self.fs_ops, self.now_us)
+        self.recorder
+            .into_report(self.plan, self.fs_ops, self.now_us)
     }
 }
 

@@ -211,7 +211,11 @@ impl<S: Subject> World<S> {
             self.record(leader, What::Fault { kind });
         }
         let names: Vec<_> = nodes.iter().map(|id| format!("n{id}")).collect();
-        let how = if one_way { "speak to nobody" } else { "cut off" };
+        let how = if one_way {
+            "speak to nobody"
+        } else {
+            "cut off"
+        };
         format!("{}: {how}", names.join(","))
     }
 
@@ -221,7 +225,9 @@ impl<S: Subject> World<S> {
             return Fates::Random(hash(&[self.plan.seed, node.0, self.now_us]));
         };
         match &step.action {
-            Action::Crash { keep: Some(keep), .. } => Fates::Explicit(keep.clone()),
+            Action::Crash {
+                keep: Some(keep), ..
+            } => Fates::Explicit(keep.clone()),
             _ => Fates::Random(hash(&[self.plan.seed, u64::from(step.id)])),
         }
     }
