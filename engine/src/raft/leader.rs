@@ -217,6 +217,9 @@ impl Raft {
         // brought the member there.
         if progress.is_transfer() && view.term_if_kept(progress.match_index())?.is_some() {
             progress.replicate();
+        } else if progress.transfer_is_superfluous() {
+            // The log was purged past that snapshot while it was sent.
+            progress.start_transfer();
         }
         self.advance_commit(log)
     }

@@ -164,6 +164,12 @@ impl Progress {
         matches!(self.mode, Mode::Snapshot(_))
     }
 
+    /// Whether the member has all that the snapshot on its way would bring.
+    pub(super) fn transfer_is_superfluous(&self) -> bool {
+        matches!(&self.mode, Mode::Snapshot(transfer)
+            if transfer.last_index > Index(0) && transfer.last_index <= self.match_index)
+    }
+
     /// It needs the current snapshot, from the beginning.
     pub(super) fn start_transfer(&mut self) {
         self.mode = Mode::Snapshot(Transfer {
