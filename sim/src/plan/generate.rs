@@ -107,12 +107,20 @@ fn draw_disk(rng: &mut SimRng) -> Disk {
         } else {
             ratio(0, 1)
         },
+        // A job that stalls lets the others overtake it.
+        stall: if rng.chance(ratio(1, 2)) {
+            ratio(1, *rng.pick(&[100, 300, 1000]))
+        } else {
+            ratio(0, 1)
+        },
+        stall_us_max: *rng.pick(&[20_000, 100_000, 500_000]),
     }
 }
 
 fn draw_workload(rng: &mut SimRng) -> Workload {
     Workload {
         clients: rng.between(1, 5) as u32,
+        readers: rng.below(3) as u32,
         keys: rng.between(1, 8) as u32,
         // A record of several sectors can be torn.
         value_bytes_max: *rng.pick(&[16, 100, 500, 2000]),

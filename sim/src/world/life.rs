@@ -40,6 +40,7 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         due: Default::default(),
         armed: None,
         recovery_crashes: VecDeque::new(),
+        waiting: None,
         slow_factor: 1,
         full: false,
         twin: None,
@@ -241,6 +242,7 @@ impl<S: Subject> World<S> {
         let member = self.member(node);
         let report = member.disk.power_cut(&fates);
         member.armed = None;
+        member.waiting = member.waiting.filter(|(at, _)| Some(*at) != step);
         member.settled = true;
         let mut down_ms = 500;
         if let Some(at) = step

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use afterimage_engine::NodeId;
 use afterimage_engine::node::Task;
+use afterimage_engine::{NodeId, Phase};
 
 use super::replica::{Mailbox, Status};
 use crate::disk::SimFs;
@@ -27,6 +27,8 @@ pub(super) struct Member<S> {
     pub armed: Option<usize>,
     /// Steps that wait for a boot to arm theirs.
     pub recovery_crashes: VecDeque<usize>,
+    /// The step that waits for this phase to begin.
+    pub waiting: Option<(usize, Phase)>,
     /// Ends of the slow and the full phases; 0: not slow, not full.
     pub slow_factor: u64,
     pub full: bool,

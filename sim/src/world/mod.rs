@@ -155,8 +155,9 @@ impl<S: Subject> World<S> {
         let members = (1..=u64::from(plan.cluster.nodes))
             .map(|id| life::new_member(&handle, plan, NodeId(id)))
             .collect();
-        let clients = (1..=u64::from(plan.workload.clients))
-            .map(|id| Client::new(plan.seed, id))
+        let writers = u64::from(plan.workload.clients);
+        let clients = (1..=writers + u64::from(plan.workload.readers))
+            .map(|id| Client::new(plan.seed, id, id > writers))
             .collect();
         let mut world = World {
             plan: plan.clone(),
@@ -367,6 +368,7 @@ impl<S: Subject> World<S> {
         let count = member.disk.op_count();
         let slow = member.slow_factor;
         for event in events {
+            self.watch_phase(node, &event);
             self.record(Some(node), What::Engine(event));
         }
         let timing = &self.plan.disk;
@@ -379,8 +381,11 @@ impl<S: Subject> World<S> {
             } else {
                 (timing.op_us_min, timing.op_us_max)
             };
-            let draw = hash(&[self.plan.seed, node.0, count - n + i as u64]);
-            took_us += low + draw % (high.saturating_sub(low) + 1);
+            let draw = |what| hash(&[self.plan.seed, node.0, count - n + i as u64, what]);
+            took_us += low + draw(0) % (high.saturating_sub(low) + 1);
+            if timing.stall.holds(draw(1)) {
+                took_us += draw(2) % (timing.stall_us_max + 1);
+            }
         }
         self.fs_ops += n;
         for op in ops {

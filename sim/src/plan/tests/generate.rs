@@ -41,7 +41,7 @@ fn drawn_plans_lose_all_power_at_times() {
         plan.steps.windows(3).any(|steps| {
             let hit = |step: &Step, n: u64| {
                 step.at_ms == steps[0].at_ms
-                    && matches!(&step.action, Action::Crash { target: Target::Node(id), recovery: false, .. } if id.0 == n)
+                    && matches!(&step.action, Action::Crash { target: Target::Node(id), during: None, .. } if id.0 == n)
             };
             steps.iter().zip(1..).all(|(step, n)| hit(step, n))
         })
