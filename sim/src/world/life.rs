@@ -71,7 +71,7 @@ impl<S: Subject> World<S> {
         let incarnation = member.incarnation;
         member.twin = None;
         let draw = hash(&[seed, node.0, incarnation, now_us]);
-        let twin = (incarnation > 1 && draw % TWIN_EVERY == 0).then(|| member.disk.fork());
+        let twin = (incarnation > 1 && draw.is_multiple_of(TWIN_EVERY)).then(|| member.disk.fork());
         let fs = member.disk.boot();
         let armed = (!self.healed)
             .then(|| self.member(node).recovery_crashes.pop_front())

@@ -138,7 +138,6 @@ pub(super) struct World<S> {
     plan: Plan,
     options: RunOptions,
     now_us: u64,
-    started: madsim::time::Instant,
     queue: Queue<Happening>,
     net: SimNet,
     members: Vec<Member<S>>,
@@ -163,7 +162,6 @@ impl<S: Subject> World<S> {
             plan: plan.clone(),
             options: *options,
             now_us: 0,
-            started: madsim::time::Instant::now(),
             queue: Queue::new(),
             net: SimNet::new(plan.seed, plan.net.clone()),
             members,
@@ -211,7 +209,7 @@ impl<S: Subject> World<S> {
     async fn advance(&mut self, time_us: u64) {
         self.now_us = time_us;
         let target = Duration::from_micros(time_us);
-        let elapsed = self.started.elapsed();
+        let elapsed = madsim::time::TimeHandle::current().elapsed();
         if target > elapsed {
             madsim::time::sleep(target - elapsed).await;
         }

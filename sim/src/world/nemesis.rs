@@ -250,11 +250,11 @@ impl<S: Subject> World<S> {
                     });
                 }
             }
-            Event::End(ended) if *ended == phase && member.armed == Some(at) => {
-                if !member.disk.crash_fired() {
-                    member.disk.disarm_crash();
-                    member.armed = None;
-                }
+            Event::End(ended)
+                if *ended == phase && member.armed == Some(at) && !member.disk.crash_fired() =>
+            {
+                member.disk.disarm_crash();
+                member.armed = None;
             }
             _ => {}
         }
