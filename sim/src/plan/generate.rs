@@ -125,7 +125,7 @@ fn draw_workload(rng: &mut SimRng) -> Workload {
         // A record of several sectors can be torn.
         value_bytes_max: *rng.pick(&[16, 100, 500, 2000]),
         reads: ratio(*rng.pick(&[1, 3, 5, 7]), 10),
-        think_ms_max: *rng.pick(&[0, 5, 20, 50]),
+        think_ms_max: *rng.pick(&[10, 20, 50, 100]),
         timeout_ms: *rng.pick(&[300, 1000, 3000]),
     }
 }
