@@ -1,11 +1,22 @@
-//! The core's state machine.
+//! The core's state, and the way of a call through it.
+//!
+//! Who leads is decided in `election`, what a leader sends in `leader`, what a
+//! follower does with it in `follower`, snapshots on their way in `transfer`.
 
-use super::{LogView, Message, Ready};
-use crate::entry::{EntryKind, HardState, Membership, SnapshotMeta};
-use crate::error::Result;
-use crate::event::Event;
+use std::collections::BTreeMap;
+use std::mem;
+
+use super::durability::Durability;
+use super::leader::Leader;
+use super::quorum;
+use super::transfer::Receiving;
+use super::view::View;
+use super::{Body, LogView, Message, Ready};
+use crate::entry::{Entry, HardState, Membership, SnapshotMeta};
+use crate::error::{Error, Result};
+use crate::event::{Event, Role};
 use crate::ids::{Index, NodeId, Term};
-use crate::mutant::Mutants;
+use crate::mutant::{Mutant, Mutants};
 
 /// How the core behaves. Times are in ticks.
 #[derive(Debug, Clone)]
@@ -24,6 +35,24 @@ pub struct Config {
     pub mutants: Mutants,
 }
 
+impl Config {
+    fn validate(&self) -> Result<()> {
+        let rule = |holds, what| {
+            if holds {
+                Ok(())
+            } else {
+                Err(Error::Misuse(what))
+            }
+        };
+        rule(self.heartbeat_ticks > 0, "heartbeat_ticks must not be 0")?;
+        rule(
+            self.election_ticks > self.heartbeat_ticks,
+            "election_ticks must be above heartbeat_ticks",
+        )?;
+        rule(self.inflight_max > 0, "inflight_max must not be 0")
+    }
+}
+
 /// This node can't do that; `leader` may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotLeader {
@@ -31,13 +60,62 @@ pub struct NotLeader {
 }
 
 /// One member's Raft.
+///
+/// After an error that comes from the log, drop it and recover.
+/// Members trust each other: the transport delivers a message whole or not at
+/// all, but it may lose, repeat, reorder and delay them.
 #[derive(Debug)]
-pub struct Raft {}
+pub struct Raft {
+    pub(super) config: Config,
+    pub(super) membership: Membership,
+    pub(super) hard_state: HardState,
+    pub(super) state: State,
+    /// The leader of this term, once known.
+    pub(super) leader: Option<NodeId>,
+    pub(super) commit_index: Index,
+    /// Entries for the next `Ready`. They replace the log's from the first
+    /// one's index on.
+    pub(super) fresh: Vec<Entry>,
+    pub(super) durability: Durability,
+    /// A follower's log equals that of this term's leader up to here.
+    pub(super) verified_index: Index,
+    /// The highest index that was acknowledged to this term's leader.
+    pub(super) acked_index: Index,
+    pub(super) receiving: Option<Receiving>,
+    pub(super) timer: Timer,
+    /// What the next `Ready` is made of.
+    pub(super) pending: Ready,
+    /// Messages that wait until the batch is durable.
+    held: Vec<(u64, Message)>,
+    events: Vec<Event>,
+    /// What the last `RoleChanged` said.
+    reported: (Term, Role, Option<NodeId>),
+}
 
-#[allow(unused_variables, clippy::todo)]
+/// A node's part in its cluster, with what only that part needs.
+#[derive(Debug)]
+pub(super) enum State {
+    Follower,
+    /// Asks whether it could win, before it disturbs anybody (thesis, 9.6).
+    PreCandidate(BTreeMap<NodeId, bool>),
+    Candidate(BTreeMap<NodeId, bool>),
+    Leader(Leader),
+}
+
+/// Ticks since something happened that puts an election off.
+#[derive(Debug)]
+pub(super) struct Timer {
+    pub(super) elapsed_ticks: u32,
+    /// Drawn anew with each reset, so that split votes don't repeat.
+    timeout_ticks: u32,
+    entropy: u64,
+}
+
 impl Raft {
     /// A member that restarts from what its store recovered (all of it
     /// durable). The commit index starts at the snapshot's last index (or 0).
+    ///
+    /// [`Error::Misuse`] for a configuration that can't work.
     pub fn new(
         config: Config,
         hard_state: HardState,
@@ -45,78 +123,298 @@ impl Raft {
         log: &dyn LogView,
         entropy: u64,
     ) -> Result<Self> {
-        todo!()
+        config.validate()?;
+        let (commit_index, membership) = match snapshot {
+            Some(meta) => (meta.last_index, meta.membership.clone()),
+            None => (Index(0), config.membership.clone()),
+        };
+        assert!(
+            log.first_index() <= commit_index.next() && commit_index <= log.last_index(),
+            "the snapshot does not cover the log"
+        );
+        let mut raft = Raft {
+            membership,
+            hard_state,
+            state: State::Follower,
+            leader: None,
+            commit_index,
+            fresh: Vec::new(),
+            durability: Durability::new(log.last_index()),
+            verified_index: Index(0),
+            acked_index: Index(0),
+            receiving: None,
+            timer: Timer {
+                elapsed_ticks: 0,
+                timeout_ticks: 0,
+                entropy,
+            },
+            pending: Ready::default(),
+            held: Vec::new(),
+            events: Vec::new(),
+            reported: (hard_state.term, Role::Follower, None),
+            config,
+        };
+        raft.reset_timer();
+        Ok(raft)
     }
+
     /// Time passes by one tick. `entropy` draws the next election timeout.
     pub fn tick(&mut self, log: &dyn LogView, entropy: u64) -> Result<()> {
-        todo!()
+        self.timer.entropy = entropy;
+        self.timer.elapsed_ticks = self.timer.elapsed_ticks.saturating_add(1);
+        if self.is_leader() {
+            self.tick_leader();
+        } else if self.timer.elapsed_ticks >= self.timer.timeout_ticks && self.may_campaign() {
+            self.start_pre_vote(log)?;
+        }
+        Ok(())
     }
+
     /// A message arrived. Messages of strangers and for others are ignored.
     pub fn step(&mut self, message: Message, log: &dyn LogView, entropy: u64) -> Result<()> {
-        todo!()
+        self.timer.entropy = entropy;
+        let Message {
+            from,
+            to,
+            term,
+            body,
+        } = message;
+        let known = from != to && quorum::is_member(&self.membership, from);
+        if to != self.config.id || !known {
+            return Ok(());
+        }
+        if term > self.term() {
+            if !self.catch_up(from, term, &body) {
+                return Ok(());
+            }
+        } else if term < self.term() {
+            self.answer_outdated(from, &body);
+            return Ok(());
+        }
+        match body {
+            Body::PreVote {
+                last_index,
+                last_term,
+            } => self.on_pre_vote(from, term, last_index, last_term, log),
+            Body::PreVoteReply { granted } => self.on_pre_vote_reply(from, term, granted, log),
+            Body::Vote {
+                last_index,
+                last_term,
+            } => self.on_vote(from, last_index, last_term, log),
+            Body::VoteReply { granted } => self.on_vote_reply(from, granted, log),
+            Body::Append {
+                prev_index,
+                prev_term,
+                commit,
+                entries,
+            } => self.on_append(from, (prev_index, prev_term), commit, entries, log),
+            Body::AppendAccepted { match_index } => self.on_append_accepted(from, match_index, log),
+            Body::AppendRejected {
+                prev_index,
+                hint_index,
+                hint_term,
+            } => self.on_append_rejected(from, prev_index, (hint_index, hint_term), log),
+            Body::Heartbeat { commit, round } => self.on_heartbeat(from, commit, round, log),
+            Body::HeartbeatReply { round } => {
+                self.on_heartbeat_reply(from, round);
+                Ok(())
+            }
+            Body::Snapshot {
+                meta,
+                offset,
+                data,
+                done,
+            } => self.on_snapshot(from, meta, (offset, data, done), log),
+            Body::SnapshotWanted { last_index, offset } => {
+                self.on_snapshot_wanted(from, last_index, offset);
+                Ok(())
+            }
+        }
     }
-    /// Proposes an entry; on success its future position.
-    pub fn propose(
-        &mut self,
-        kind: EntryKind,
-        data: std::sync::Arc<[u8]>,
-        timestamp_ms: i64,
-        log: &dyn LogView,
-    ) -> Result<Result<(Index, Term), NotLeader>> {
-        todo!()
-    }
-    /// Asks for a linearizable read; the answer comes in [`Ready::reads`].
-    pub fn read_index(&mut self, context: u64, log: &dyn LogView) -> Result<Result<(), NotLeader>> {
-        todo!()
-    }
+
     /// The batch `seq` and all before it are durable.
     pub fn persisted(&mut self, seq: u64, log: &dyn LogView) -> Result<()> {
-        todo!()
+        self.durability.persisted(seq);
+        for (needed, message) in mem::take(&mut self.held) {
+            if needed <= seq {
+                self.pending.messages.push(message);
+            } else {
+                self.held.push((needed, message));
+            }
+        }
+        match self.state {
+            State::Follower => self.acknowledge_progress(),
+            State::PreCandidate(_) => {}
+            State::Candidate(_) => self.count_own_vote(log)?,
+            State::Leader(_) => self.advance_commit(log)?,
+        }
+        Ok(())
     }
-    /// The install took this snapshot's pieces up to `offset` (bytes); ask for more.
-    pub fn snapshot_stored(&mut self, leader: NodeId, last_index: Index, offset: u64) {
-        todo!()
-    }
-    /// The snapshot of the leader is durable and the log goes on behind it
-    /// (`kept_suffix`) or starts empty at `last_index + 1`.
-    pub fn snapshot_installed(
-        &mut self,
-        meta: &SnapshotMeta,
-        kept_suffix: bool,
-        log: &dyn LogView,
-    ) -> Result<()> {
-        todo!()
-    }
-    /// The install failed or was given up; the leader will be asked again.
-    pub fn snapshot_failed(&mut self) {
-        todo!()
-    }
+
     /// What to do now.
     pub fn ready(&mut self, log: &dyn LogView) -> Result<Ready> {
-        todo!()
+        // Only now, so that what was proposed and asked since shares messages.
+        self.send_as_leader(log)?;
+        let mut ready = mem::take(&mut self.pending);
+        let hard_state_is_due = self.durability.hard_state_is_due();
+        if hard_state_is_due {
+            let forget = self.config.mutants.has(Mutant::VoteNotPersisted);
+            let vote = self.hard_state.vote.filter(|_| !forget);
+            let term = self.hard_state.term;
+            ready.hard_state = Some(HardState { term, vote });
+        }
+        ready.entries = mem::take(&mut self.fresh);
+        if hard_state_is_due || !ready.entries.is_empty() {
+            let last = ready.entries.last().map_or(Index(0), |entry| entry.index);
+            let seq = self.durability.submit(last);
+            let (now, later) = mem::take(&mut self.held)
+                .into_iter()
+                .partition(|(needed, _)| *needed == seq);
+            self.held = later;
+            let now: Vec<(u64, Message)> = now;
+            ready.after_persist = now.into_iter().map(|(_, message)| message).collect();
+            ready.seq = Some(seq);
+        }
+        Ok(ready)
     }
+
     /// Decisions since the last call, for the observer.
     pub fn take_events(&mut self) -> Vec<Event> {
-        todo!()
+        mem::take(&mut self.events)
     }
+
     pub fn is_leader(&self) -> bool {
-        todo!()
+        matches!(self.state, State::Leader(_))
+    }
+    pub fn role(&self) -> Role {
+        match self.state {
+            State::Follower => Role::Follower,
+            State::PreCandidate(_) => Role::PreCandidate,
+            State::Candidate(_) => Role::Candidate,
+            State::Leader(_) => Role::Leader,
+        }
     }
     pub fn leader(&self) -> Option<NodeId> {
-        todo!()
+        self.leader
     }
     pub fn term(&self) -> Term {
-        todo!()
+        self.hard_state.term
     }
     pub fn commit_index(&self) -> Index {
-        todo!()
+        self.commit_index
     }
     /// The highest index of the core's current log that is known durable here.
     /// Entries may be applied up to `min(commit_index, durable_index)`.
     pub fn durable_index(&self) -> Index {
-        todo!()
+        self.durability.durable_index()
     }
     pub fn membership(&self) -> &Membership {
-        todo!()
+        &self.membership
+    }
+
+    pub(super) fn view<'a>(&'a self, log: &'a dyn LogView) -> View<'a> {
+        View::new(log, &self.fresh)
+    }
+
+    /// Sends a message of this term, once the term and the vote in it are
+    /// durable (Raft figure 2: "updated on stable storage before responding").
+    pub(super) fn send(&mut self, to: NodeId, body: Body) {
+        let message = self.message(to, self.term(), body);
+        match self.durability.hard_state_waits_for() {
+            Some(seq) => self.held.push((seq, message)),
+            None => self.pending.messages.push(message),
+        }
+    }
+
+    /// Sends a message that promises nothing, or one whose promise is kept.
+    pub(super) fn send_now(&mut self, to: NodeId, term: Term, body: Body) {
+        let message = self.message(to, term, body);
+        self.pending.messages.push(message);
+    }
+
+    fn message(&self, to: NodeId, term: Term, body: Body) -> Message {
+        let from = self.config.id;
+        Message {
+            from,
+            to,
+            term,
+            body,
+        }
+    }
+
+    /// Enters `term`, without a vote.
+    pub(super) fn enter_term(&mut self, term: Term) {
+        assert!(term > self.term(), "the term never decreases");
+        self.hard_state = HardState { term, vote: None };
+        self.durability.hard_state_changed();
+        // What equals the new leader's log is not known, but what is committed.
+        self.verified_index = Index(0);
+        // And that it has anyway: not a word about it unasked.
+        self.acked_index = self.acknowledgeable_index();
+    }
+
+    pub(super) fn vote_for(&mut self, candidate: NodeId) {
+        let term = self.term();
+        self.hard_state.vote = Some(candidate);
+        self.durability.hard_state_changed();
+        self.events.push(Event::Voted { term, candidate });
+    }
+
+    /// Appends entries behind what is there, or over it.
+    pub(super) fn append(&mut self, entries: &[Entry], log: &dyn LogView) -> Result<()> {
+        let Some(first) = entries.first() else {
+            return Ok(());
+        };
+        assert!(!self.is_finishing_install(), "an install replaces the log");
+        assert!(first.index > self.commit_index, "what is committed stays");
+        let last_index = self.view(log).last_index();
+        assert!(first.index <= last_index.next(), "a gap before the entries");
+        let mut last_term = self.view(log).term(first.index.prev())?;
+        let mut next = first.index;
+        for entry in entries {
+            assert!(entry.index == next && entry.term >= last_term);
+            assert!(entry.term <= self.term(), "an entry from the future");
+            last_term = entry.term;
+            next = next.next();
+        }
+        if first.index <= last_index {
+            self.durability.truncate_suffix(first.index);
+            self.fresh.retain(|entry| entry.index < first.index);
+        }
+        self.fresh.extend_from_slice(entries);
+        Ok(())
+    }
+
+    /// Raises the commit index to `index`, unless it is there already.
+    pub(super) fn commit_to(&mut self, index: Index, log: &dyn LogView) -> Result<()> {
+        if index > self.commit_index {
+            assert!(
+                index <= self.view(log).last_index(),
+                "committed, but not there"
+            );
+            let term = self.view(log).term(index)?;
+            self.commit_index = index;
+            self.pending.commit = Some(index);
+            self.events.push(Event::Committed { index, term });
+        }
+        Ok(())
+    }
+
+    /// Puts the next election off.
+    pub(super) fn reset_timer(&mut self) {
+        let ticks = u64::from(self.config.election_ticks);
+        let extra = self.timer.entropy % ticks;
+        self.timer.elapsed_ticks = 0;
+        self.timer.timeout_ticks = (ticks + extra) as u32;
+    }
+
+    /// Tells the observer about this node's part, where that is news.
+    pub(super) fn report_role(&mut self) {
+        let role = (self.term(), self.role(), self.leader);
+        if self.reported != role {
+            self.reported = role;
+            let (term, role, leader) = role;
+            self.events.push(Event::RoleChanged { term, role, leader });
+        }
     }
 }

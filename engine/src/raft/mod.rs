@@ -7,7 +7,16 @@
 //! disk and reports each with [`Raft::persisted`], in order.
 
 mod core;
+mod durability;
+mod election;
+mod follower;
+mod leader;
 pub mod message;
+mod progress;
+mod quorum;
+mod reads;
+mod transfer;
+mod view;
 
 pub use self::core::{Config, NotLeader, Raft};
 pub use message::{Body, Message};
@@ -46,9 +55,10 @@ pub struct Ready {
     pub entries: Vec<Entry>,
     /// To be sent at once.
     pub messages: Vec<Message>,
-    /// To be sent when this batch (and so all before it) is durable. Always
-    /// empty without a `seq`; a promise that rests on batches still on their
-    /// way is held back inside the core or repeated here.
+    /// To be sent when this batch (and so all before it) is durable: before or
+    /// right after [`Raft::persisted`]. Always empty without a `seq`; a promise
+    /// that rests on earlier batches still on their way is held back inside
+    /// the core, and comes in `messages` once they are durable.
     pub after_persist: Vec<Message>,
     /// Snapshot pieces that the host must read and send: fill `data` and `done`.
     pub snapshot_reads: Vec<SnapshotRead>,
@@ -62,9 +72,11 @@ pub struct Ready {
     pub failed_reads: Vec<u64>,
 }
 
-/// Read the snapshot at `offset` and send the piece to `to`, in `term`. If the
-/// snapshot that ends at `last_index` is no longer the current one and not held
-/// open for this peer, use the current one from offset 0.
+/// Read the snapshot at `offset` (bytes) and send the piece to `to`, in `term`.
+/// If the snapshot that ends at `last_index` is no longer the current one and
+/// not held open for this peer, use the current one from offset 0. So too with
+/// `last_index` 0, which no snapshot has: the core does not know yet which one
+/// is current.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRead {
     pub to: NodeId,
@@ -73,7 +85,11 @@ pub struct SnapshotRead {
     pub offset: u64,
 }
 
-/// A piece of a snapshot from the leader.
+/// A piece of a snapshot from the leader. The one at offset 0 begins the install
+/// anew, whatever was received before. The core hands out one piece at a time:
+/// answer each with one of [`Raft::snapshot_stored`], or after the last one
+/// [`Raft::snapshot_installed`], or [`Raft::snapshot_failed`]. From `done` until
+/// that answer the core submits no entries, but maybe a hard state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotPiece {
     pub from: NodeId,
