@@ -145,11 +145,11 @@ fn the_defaults_of_version_1() {
     );
     assert_eq!(
         fields::print(&plan.disk).join(" "),
-        "op_us=20..100 sync_us=200..2000 short=0/1"
+        "op_us=20..100 sync_us=200..2000 short=0/1 stall=0/1 stall_us_max=300000"
     );
     assert_eq!(
         fields::print(&plan.workload).join(" "),
-        "clients=3 keys=4 value_bytes_max=200 reads=1/3 think_ms_max=20 timeout_ms=1000"
+        "clients=3 readers=0 keys=4 value_bytes_max=200 reads=1/3 think_ms_max=20 timeout_ms=1000"
     );
 }
 
@@ -222,7 +222,7 @@ fn refusals_of_sections() {
     );
     check_line(
         "disk speed=5",
-        "line 3: unknown key `speed`; known: op_us, sync_us, short",
+        "line 3: unknown key `speed`; known: op_us, sync_us, short, stall, stall_us_max",
     );
     check_line("seed", "line 3: seed is missing");
     check_line(
