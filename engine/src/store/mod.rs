@@ -266,7 +266,8 @@ impl Store {
     ///
     /// # Errors
     /// On a full disk nothing has changed; try again later. On others, too, the
-    /// old snapshot is whole; only a failed rename or directory sync poisons.
+    /// old snapshot is whole; only a failed rename or directory sync poisons,
+    /// and dropping the job between the two.
     pub fn save_snapshot(
         &self,
         meta: SnapshotMeta,
