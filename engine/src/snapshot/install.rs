@@ -235,6 +235,11 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
 fn is_drained(shared: &Shared) -> Result<bool> {
     let state = shared.state();
     state.check_open()?;
+    if let Some(full) = &state.stalled {
+        // The writer waits for space, and the file that was received may be
+        // what takes it: give it back and begin again later.
+        return Err(full.clone());
+    }
     Ok(state.queue.is_empty() && !state.writing)
 }
 

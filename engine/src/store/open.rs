@@ -89,6 +89,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         garbage: Vec::new(),
         publishing: false,
         writing: false,
+        stalled: None,
         poisoned: false,
     };
     let mut unproven = tail.unproven;
