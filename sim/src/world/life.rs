@@ -241,7 +241,6 @@ impl<S: Subject> World<S> {
         self.stop_process(node).await;
         let member = self.member(node);
         let report = member.disk.power_cut(&fates);
-        member.armed = None;
         member.waiting = member.waiting.filter(|(at, _)| Some(*at) != step);
         member.settled = true;
         let mut down_ms = 500;
