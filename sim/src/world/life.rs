@@ -43,7 +43,6 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         waiting: None,
         slow_factor: 1,
         full: false,
-        twin: None,
         failed_opens: 0,
         settled: true,
     }
@@ -69,7 +68,6 @@ impl<S: Subject> World<S> {
         member.life = Life::Booting;
         member.due = Default::default();
         let incarnation = member.incarnation;
-        member.twin = None;
         let draw = hash(&[seed, node.0, incarnation, now_us]);
         let twin = (incarnation > 1 && draw.is_multiple_of(TWIN_EVERY)).then(|| member.disk.fork());
         let fs = member.disk.boot();
@@ -94,10 +92,11 @@ impl<S: Subject> World<S> {
             member.disk.arm_crash(trigger);
         }
         self.record(Some(node), What::Boot { incarnation });
+        // Said now: this boot may be cut off, and the next one is compared with it.
         if let Some(twin) = twin {
             let settled = self.member(node).settled;
-            let answer = self.open_twin(&twin, node, settled, draw);
-            self.member(node).twin = Some(answer);
+            let contents = self.open_twin(&twin, node, settled, draw);
+            self.record(Some(node), What::Reopened { contents });
         }
         let member = self.member(node);
         member.settled = false;
@@ -166,12 +165,8 @@ impl<S: Subject> World<S> {
         let member = self.member(node);
         member.life = Life::Up;
         member.failed_opens = 0;
-        let twin = member.twin.take();
         if let Some(contents) = inspected.contents {
             self.record(Some(node), What::Up(contents));
-        }
-        if let Some(contents) = twin {
-            self.record(Some(node), What::Reopened { contents });
         }
         let tick = Happening::Tick { node, incarnation };
         // Members do not tick in unison.
@@ -241,7 +236,6 @@ impl<S: Subject> World<S> {
         self.stop_process(node).await;
         let member = self.member(node);
         let report = member.disk.power_cut(&fates);
-        member.armed = None;
         member.waiting = member.waiting.filter(|(at, _)| Some(*at) != step);
         member.settled = true;
         let mut down_ms = 500;
