@@ -388,8 +388,16 @@ impl Single {
         let Some(up) = &self.up else { return false };
         let mut ran = false;
         for task in up.background.clone() {
-            if Some(task) != except {
-                ran |= self.step(task) == Some(Step::Ran);
+            if Some(task) == except {
+                continue;
+            }
+            match self.step(task) {
+                Some(Step::Ran) => ran = true,
+                // It would only try, fail and leave garbage, over and over.
+                Some(Step::Stalled) => self.up.iter_mut().for_each(|up| {
+                    up.background.remove(&task);
+                }),
+                _ => {}
             }
         }
         ran
