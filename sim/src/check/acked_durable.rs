@@ -17,7 +17,7 @@ impl Judge for AckedDurable {
             return Ok(());
         };
         let found = match &record.what {
-            What::Up(contents) => check(&node.store, contents),
+            What::Up(contents) | What::Read(contents) => check(&node.store, contents),
             What::Engine(Event::SnapshotSaved { meta }) => check_newer(&node.store, meta),
             What::Engine(Event::SnapshotInstalled { meta, kept_suffix }) => {
                 check_newer(&node.store, meta)

@@ -7,11 +7,12 @@
 
 mod aims;
 mod faults;
+mod store;
 
-use super::{Cluster, Disk, Net, Plan, Workload};
+use super::{Cluster, Disk, Net, Plan, STORE, Workload};
 use crate::rng::{Ratio, SimRng};
 
-/// The scenarios with generated plans, and their number of members.
+/// The scenarios of clusters with generated plans, and their number of members.
 const MEMBERS: &[(&str, u32)] = &[("raft-3", 3), ("raft-5", 5)];
 
 /// No plans can be generated for a scenario of this name.
@@ -22,12 +23,16 @@ pub struct UnknownScenario {
 }
 
 fn known() -> String {
-    let names: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+    let clusters = MEMBERS.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = clusters.chain([STORE]).collect();
     names.join(", ")
 }
 
 /// The plan of `seed`. It always has at least one step.
 pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
+    if scenario == STORE {
+        return Ok(generate_store(seed));
+    }
     let Some((_, members)) = MEMBERS.iter().find(|(name, _)| *name == scenario) else {
         return Err(UnknownScenario {
             name: scenario.to_string(),
@@ -44,6 +49,28 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
         workload: draw_workload(&mut SimRng::new(seed, "plan/workload")),
         steps,
     })
+}
+
+fn generate_store(seed: u64) -> Plan {
+    let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), 1);
+    Plan {
+        scenario: STORE.to_string(),
+        seed,
+        // Of a cluster's section a store has only its sizes.
+        cluster: Cluster {
+            segment_bytes: cluster.segment_bytes,
+            chunk_bytes: cluster.chunk_bytes,
+            cache_bytes: cluster.cache_bytes,
+            ..Cluster::default()
+        },
+        net: Net::default(),
+        disk: Disk {
+            short: draw_disk(&mut SimRng::new(seed, "plan/disk")).short,
+            ..Disk::default()
+        },
+        workload: Workload::default(),
+        steps: store::draw(seed),
+    }
 }
 
 fn ratio(numerator: u32, denominator: u32) -> Ratio {

@@ -17,11 +17,11 @@ mod replica;
 
 use std::time::Duration;
 
+use afterimage_engine::Membership;
 use afterimage_engine::NodeId;
 use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task};
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
-use afterimage_engine::{Error, Membership};
 use madsim::runtime::{Handle, Runtime};
 
 use self::clients::{Client, Outstanding};
@@ -587,15 +587,5 @@ impl<S: Subject> World<S> {
     fn report(self) -> RunReport {
         self.recorder
             .into_report(self.plan, self.fs_ops, self.now_us)
-    }
-}
-
-/// Whether a fault of the plan is to blame for this error.
-fn is_excused(error: &Error) -> bool {
-    match error {
-        Error::Io { source, .. } => disk::is_injected(source) || disk::is_power_lost(source),
-        // The failed operation that poisoned was reported where it happened.
-        Error::Poisoned => true,
-        _ => false,
     }
 }

@@ -36,6 +36,19 @@ fn a_drawn_plan_has_faults_within_its_time() {
 }
 
 #[test]
+fn a_drawn_plan_for_one_store_reads_back() {
+    let mut names = BTreeSet::new();
+    for seed in 0..500 {
+        let plan = generate("store", seed).unwrap();
+        assert!((30..150).contains(&plan.steps.len()), "seed {seed}");
+        assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "seed {seed}");
+        assert_eq!(generate("store", seed), Ok(plan.clone()), "seed {seed}");
+        names.extend(plan.steps.iter().map(|step| step.action.name()));
+    }
+    assert_eq!(names.len(), 19, "{names:?}");
+}
+
+#[test]
 fn drawn_plans_lose_all_power_at_times() {
     let all_at_once = |plan: &Plan| {
         plan.steps.windows(3).any(|steps| {
@@ -71,7 +84,7 @@ fn a_random_side_is_a_proper_part() {
 fn unknown_scenarios_are_named() {
     assert_eq!(
         generate("raft-4", 0).unwrap_err().to_string(),
-        "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5"
+        "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, store"
     );
 }
 

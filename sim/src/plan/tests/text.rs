@@ -123,7 +123,13 @@ fn a_store_plan_has_actions_of_its_own() {
          s13 evict\n\
          s14 kill\n\
          s15 cut\n\
-         s16 check";
+         s16 check\n\
+         s17 save background upto=2 bytes=1500\n\
+         s18 install background last=9 term=3 bytes=1500\n\
+         s19 clean background\n\
+         s20 prepare background\n\
+         s21 wait\n\
+         s22 kill_at op=write:log-* nth=1";
     let text = format!("plan 1\nscenario store\nseed 0x7\ncluster segment_bytes=1024\n{steps}");
     check(&text, &text);
 }
