@@ -119,13 +119,13 @@ fn draw_disk(rng: &mut SimRng) -> Disk {
 
 fn draw_workload(rng: &mut SimRng) -> Workload {
     Workload {
-        clients: rng.between(1, 5) as u32,
+        clients: rng.between(1, 4) as u32,
         readers: rng.below(3) as u32,
         keys: rng.between(1, 8) as u32,
         // A record of several sectors can be torn.
         value_bytes_max: *rng.pick(&[16, 100, 500, 2000]),
         reads: ratio(*rng.pick(&[1, 3, 5, 7]), 10),
-        think_ms_max: *rng.pick(&[0, 5, 20, 50]),
+        think_ms_max: *rng.pick(&[20, 50, 100, 200]),
         timeout_ms: *rng.pick(&[300, 1000, 3000]),
     }
 }
