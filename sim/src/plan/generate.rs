@@ -83,9 +83,10 @@ fn ratio(numerator: u32, denominator: u32) -> Ratio {
 fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
     Cluster {
         nodes,
-        tick_ms: 10,
-        election_ticks: *rng.pick(&[10, 12, 15, 20]),
-        heartbeat_ticks: *rng.pick(&[2, 3, 4, 5]),
+        // Elections after 160 to 600 ms, heartbeats every 20 to 80 ms.
+        tick_ms: *rng.pick(&[10, 20, 20]),
+        election_ticks: *rng.pick(&[8, 10, 12, 15]),
+        heartbeat_ticks: *rng.pick(&[2, 3, 4]),
         // Small, so that a run rolls and cleans many times.
         segment_bytes: *rng.pick(&[1024, 2048, 4096, 8192, 16_384]),
         chunk_bytes: *rng.pick(&[256, 512, 1024, 2048]),

@@ -96,7 +96,7 @@ fn the_plan_of_seed_42() {
     plan 1
     scenario raft-3
     seed 0x2a
-    cluster election_ticks=10 segment_bytes=1024 chunk_bytes=2048 append_bytes_max=1024 inflight_max=4 snapshot_every=193 duration_ms=22203
+    cluster election_ticks=10 heartbeat_ticks=2 segment_bytes=16384 chunk_bytes=2048 cache_bytes=512 inflight_max=16 snapshot_every=99 duration_ms=23835
     net latency_us=780..1780 duplicate=16/1000 reorder_us_max=400000
     disk op_us=38..166 sync_us=592..9592 stall_us_max=20000
     workload clients=1 readers=2 keys=1 value_bytes_max=16 reads=5/10 think_ms_max=50
@@ -142,5 +142,9 @@ fn the_plan_of_seed_42() {
     s40 @21791 crash leader during=snapshot-install op=* nth=3 point=mid down=492
     s41 @21902 kill n2 down=53
     s42 @21902 crash n2 during=recovery op=write:segment-* nth=2 point=mid down=232
+    s43 @22338 crash leader op=write:hardstate nth=1 point=after down=769
+    s44 @22599 crash n1 op=* nth=0 point=before down=116
+    s45 @22599 crash n2 op=* nth=0 point=before down=526
+    s46 @22599 crash n3 op=* nth=0 point=before down=64
     ");
 }
