@@ -222,6 +222,7 @@ mod tests {
         let silent = Stream::new()
             .up(1, empty())
             .append(1, &[e(1, 1), e(1, 2), e(1, 3)])
+            .truncate(1, 3)
             .boot(1);
         silent.up(1, behind).breaks(RULE);
     }

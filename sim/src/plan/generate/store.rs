@@ -172,6 +172,7 @@ impl Drawer {
     }
 
     fn draw_work(&mut self) -> (StoreOp, Then) {
+        assert!(self.applied <= self.last, "what is applied is there");
         match self.rng.below(32) {
             0..12 => self.append(),
             12..15 => {
@@ -341,6 +342,15 @@ impl Drawer {
         };
         self.push(StoreOp::Fail(trigger));
         self.push(op.clone());
+        self.term += 1;
+        // A store that did not die of it goes on.
+        if self.rng.chance(ratio(1, 3)) {
+            for _ in 0..self.rng.between(1, 3) {
+                let (op, then) = self.append();
+                self.push(op);
+                self.take(then);
+            }
+        }
         if self.rng.chance(ratio(1, 2)) {
             self.push(StoreOp::Evict);
         }
@@ -359,11 +369,13 @@ impl Drawer {
     fn full(&mut self) {
         let bytes = *self.rng.pick(&[0, 512, 1024, 4096, 16_384]);
         self.push(StoreOp::Full { bytes });
-        let mut doubts = Vec::new();
         for _ in 0..self.rng.between(1, 4) {
             let (op, then) = self.draw_work();
-            self.push(op.clone());
-            doubts.push((op, then));
+            // An install that found no space would have to be done again later.
+            if !matches!(op, StoreOp::Install { .. }) {
+                self.push(op.clone());
+                self.doubt(op, then);
+            }
         }
         let crash = self.rng.chance(ratio(1, 3));
         if crash {
@@ -374,9 +386,6 @@ impl Drawer {
         self.push(StoreOp::Space);
         if crash {
             self.reopen();
-        }
-        for (op, then) in doubts {
-            self.doubt(op, then);
         }
     }
 

@@ -45,7 +45,7 @@ fn a_drawn_plan_for_one_store_reads_back() {
         assert_eq!(generate("store", seed), Ok(plan.clone()), "seed {seed}");
         names.extend(plan.steps.iter().map(|step| step.action.name()));
     }
-    assert_eq!(names.len(), 19, "{names:?}");
+    assert_eq!(names.len(), 18, "{names:?}");
 }
 
 #[test]
