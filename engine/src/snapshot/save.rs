@@ -94,16 +94,16 @@ pub(super) async fn publish(shared: &Shared, finished: Finished) -> Result<Snaps
         shared.state().snapshot = Some(reader.clone());
         turn().await;
     }
-    // From here on either snapshot may be the one that a crash leaves.
+    // From here on either snapshot may be the one that a crash leaves, and one
+    // that discards the log takes with it whatever is acknowledged meanwhile. So
+    // every error poisons, also that the disk is full.
     let renamed = async {
         shared.dir.rename(&tmp, super::NAME).await?;
         shared.dir.sync().await
     }
     .await;
     if let Err(e) = renamed {
-        if !e.is_no_space() {
-            shared.poison();
-        }
+        shared.poison();
         return Err(e);
     }
     Ok(reader)

@@ -255,6 +255,14 @@ impl Bench {
         if up.save.is_some() || upto <= self.expect.covered() || upto <= durable.base {
             return Ok(());
         }
+        // What is applied is committed, and no leader's snapshot contradicts it.
+        if self
+            .expect
+            .install
+            .is_some_and(|install| upto >= install.last)
+        {
+            return Ok(());
+        }
         // A snapshot is of what was applied, and that is durable here.
         let Some(item) = self.expect.newest().log.get(upto) else {
             return Err(format!("{upto} is durable, but not in the log"));
