@@ -91,7 +91,11 @@ pub enum Event {
         first: Index,
         segments: usize,
     },
-    /// What recovery decided.
+    /// Recovery decided something, said in one line for people.
+    Decided {
+        what: String,
+    },
+    /// What recovery came to.
     Recovered(Box<Report>),
     /// No space; the batch is kept and tried again in a new segment.
     Stalled,

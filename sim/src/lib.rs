@@ -16,6 +16,7 @@ pub mod rng;
 pub mod run;
 pub mod single;
 pub mod trace;
+mod twin;
 pub mod verdict;
 #[cfg(madsim)]
 pub mod world;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use afterimage_engine::NodeId;
 
-use crate::check::Judges;
+use crate::check::{Judges, Model};
 use crate::disk::{FaultKind, OpOutcome};
 use crate::plan::Plan;
 use crate::report::RunReport;
@@ -66,12 +66,30 @@ impl Recorder {
         self.judges.record(&record);
     }
 
+    /// What the run has shown so far, as the judges see it.
+    pub fn model(&self) -> &Model {
+        self.judges.model()
+    }
+
     /// A line of the text that is no record.
     pub fn say(&mut self, line: &str) {
         if let Some(text) = &mut self.text {
             text.push_str(line);
             text.push('\n');
         }
+    }
+
+    /// The length of the text so far; for [`Recorder::shorten`].
+    pub fn mark(&self) -> usize {
+        self.text.as_ref().map_or(0, String::len)
+    }
+
+    /// Puts one line in the place of all that was written since the mark.
+    pub fn shorten(&mut self, mark: usize, line: &str) {
+        if let Some(text) = &mut self.text {
+            text.truncate(mark);
+        }
+        self.say(line);
     }
 
     pub fn fault(&mut self, kind: &'static str) {

@@ -54,6 +54,11 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "the same with five members",
         default: true,
     },
+    Scenario {
+        name: crate::plan::STORE,
+        about: "one store alone: appends, truncations, snapshots, and the power going in any of them",
+        default: false,
+    },
 ];
 
 #[cfg(madsim)]

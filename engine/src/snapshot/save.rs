@@ -95,18 +95,35 @@ pub(super) async fn publish(shared: &Shared, finished: Finished) -> Result<Snaps
         turn().await;
     }
     // From here on either snapshot may be the one that a crash leaves.
-    let renamed = async {
-        shared.dir.rename(&tmp, super::NAME).await?;
-        shared.dir.sync().await
-    }
-    .await;
-    if let Err(e) = renamed {
-        if !e.is_no_space() {
+    let mut unknown = Unknown(Some(shared));
+    if let Err(e) = shared.dir.rename(&tmp, super::NAME).await {
+        if e.is_no_space() {
+            unknown.0 = None; // it did not happen
+        } else {
             shared.poison();
         }
         return Err(e);
     }
+    if let Err(e) = shared.dir.sync().await {
+        // Of a full disk, too: the name is there, durable or not.
+        shared.poison();
+        return Err(e);
+    }
+    unknown.0 = None;
     Ok(reader)
+}
+
+/// Poisons when it is dropped, unless it is known by then which snapshot is the
+/// current one: a job may be dropped between any two of its steps.
+struct Unknown<'a>(Option<&'a Shared>);
+
+impl Drop for Unknown<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            // Not observed: whoever drops a job is mostly going down himself.
+            shared.state().poisoned = true;
+        }
+    }
 }
 
 /// Held from the decision whether a snapshot is taken until it is durable.

@@ -52,6 +52,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         .as_ref()
         .map_or(Index(0), |s| s.meta().last_index);
     let live = follow(
+        &host,
         &dir,
         found.segments,
         &found.snapshot,
@@ -60,7 +61,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     )
     .await?;
     let tail = match live.last() {
-        Some(last) => read_tail(last, &options, &mut report).await?,
+        Some(last) => read_tail(&host, last, &options, &mut report).await?,
         None => Tail::default(),
     };
 
@@ -89,6 +90,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         garbage: Vec::new(),
         publishing: false,
         writing: false,
+        stalled: None,
         poisoned: false,
     };
     let mut unproven = tail.unproven;
@@ -99,10 +101,13 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         let covered = state.live.drain(..).map(|s| s.header.file_name());
         report.garbage.extend(covered);
         if last_index > Index(0) {
-            report.decisions.push(format!(
-                "log ends at {last_index}, the snapshot at {}: the log begins anew",
-                meta.last_index
-            ));
+            report.decide(
+                &*host.env,
+                format!(
+                    "log ends at {last_index}, the snapshot at {}: the log begins anew",
+                    meta.last_index
+                ),
+            );
         }
         unproven.clear();
         state.last_index = meta.last_index;
@@ -128,6 +133,12 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     }
     make_durable(&shared, unproven, tail.end, &mut report).await?;
     let mut file = shared.state().hard_state_file.clone();
+    if file.is_new() {
+        // Also where the file was found: the open that created the directory
+        // may have ended right before this. The write below is the proof that
+        // it was done.
+        shared.dir.sync_parent().await?;
+    }
     file.write(hard_state).await?;
     {
         let mut state = shared.state();
@@ -165,15 +176,17 @@ async fn look(host: &Host, dir: &Dir, names: &[String], report: &mut Report) -> 
         let (file, bad_slot) = HardStateFile::open(dir).await?;
         report.bad_hard_state_slot = bad_slot;
         if bad_slot {
-            report
-                .decisions
-                .push("hard state: one slot is bad, the other one counts".into());
+            report.decide(
+                &*host.env,
+                "hard state: one slot is bad, the other one counts",
+            );
         }
         file
     } else if segment_names.is_empty() && !has_snapshot {
-        report
-            .decisions
-            .push("no hard state, no log, no snapshot: a new store".into());
+        report.decide(
+            &*host.env,
+            "no hard state, no log, no snapshot: a new store",
+        );
         let tmp = format!("{}-{:016x}.tmp", hard_state::NAME, host.env.random());
         HardStateFile::create(dir, host.env.random(), &tmp).await?
     } else {
@@ -193,11 +206,14 @@ async fn look(host: &Host, dir: &Dir, names: &[String], report: &mut Report) -> 
                 what: Corruption::Foreign,
             });
         }
-        report.decisions.push(format!(
-            "snapshot: up to {}/{}",
-            reader.meta().last_term,
-            reader.meta().last_index
-        ));
+        report.decide(
+            &*host.env,
+            format!(
+                "snapshot: up to {}/{}",
+                reader.meta().last_term,
+                reader.meta().last_index
+            ),
+        );
         Some(reader)
     } else {
         None
@@ -208,9 +224,7 @@ async fn look(host: &Host, dir: &Dir, names: &[String], report: &mut Report) -> 
     for name in segment_names {
         let file = dir.open(name).await?;
         let Some(header) = read_header(&file, name, log_id, min_generation).await? else {
-            report
-                .decisions
-                .push(format!("{name}: dead, its header is bad"));
+            report.decide(&*host.env, format!("{name}: dead, its header is bad"));
             report.garbage.push(name.clone());
             continue;
         };
@@ -265,6 +279,7 @@ async fn read_header(
 
 /// The live chain, oldest first; all else goes to the garbage.
 async fn follow(
+    host: &Host,
     dir: &Dir,
     segments: Vec<SharedSegment>,
     snapshot: &Option<SnapshotReader>,
@@ -280,9 +295,7 @@ async fn follow(
         } else {
             "hidden"
         };
-        report
-            .decisions
-            .push(format!("{}: {why}", headers[i].file_name()));
+        report.decide(&*host.env, format!("{}: {why}", headers[i].file_name()));
         report.garbage.push(headers[i].file_name());
     }
     let mut live: Vec<_> = chain.live.iter().map(|&i| segments[i].clone()).collect();
@@ -308,9 +321,10 @@ async fn follow(
     }
     for covered in live.drain(..first) {
         let name = covered.header.file_name();
-        report
-            .decisions
-            .push(format!("{name}: below a gap that the snapshot covers"));
+        report.decide(
+            &*host.env,
+            format!("{name}: below a gap that the snapshot covers"),
+        );
         report.garbage.push(name);
     }
     if let Some(oldest) = live.first()
@@ -349,7 +363,12 @@ struct Tail {
     end: Mark,
 }
 
-async fn read_tail(last: &Segment, options: &Options, report: &mut Report) -> Result<Tail> {
+async fn read_tail(
+    host: &Host,
+    last: &Segment,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Tail> {
     let len = last.file.len().await?;
     let mut scan = Scan::new(&last.header);
     scan.trusting = options.mutants.has(Mutant::AcceptTornRecord);
@@ -389,14 +408,18 @@ async fn read_tail(last: &Segment, options: &Options, report: &mut Report) -> Re
         return Err(corrupt(&last.file, end.offset, Corruption::DurableRecord));
     }
     if behind.is_clean {
-        report
-            .decisions
-            .push(format!("{name}: ends cleanly at {}", end.index.prev()));
+        report.decide(
+            &*host.env,
+            format!("{name}: ends cleanly at {}", end.index.prev()),
+        );
     } else {
-        report.decisions.push(format!(
-            "{name} @{}: bad record where {} would be, nothing newer: torn tail",
-            end.offset, end.index
-        ));
+        report.decide(
+            &*host.env,
+            format!(
+                "{name} @{}: bad record where {} would be, nothing newer: torn tail",
+                end.offset, end.index
+            ),
+        );
         report.torn_tail = Some((last.file.path().to_owned(), end.offset));
         report.ambiguous_tail = true;
     }
@@ -502,11 +525,14 @@ async fn make_durable(
         }
     };
     let entries: Vec<Entry> = unproven.into_iter().map(|(_, entry)| entry).collect();
-    report.decisions.push(format!(
-        "{}..{} are not proven durable: written again",
-        first.index,
-        end.index.prev()
-    ));
+    let (from, to) = (first.index, end.index.prev());
+    report.decide(
+        &*shared.host.env,
+        match from == to {
+            true => format!("{from} is not proven durable: written again"),
+            false => format!("{from}..{to} are not proven durable: written again"),
+        },
+    );
     let (segment, end) = create_segment(shared, first.index, link, &entries).await?;
     // Whole and durable: appends may go on in it.
     report.garbage.extend(publish_segment(shared, segment, end));

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::entry::{HardState, SnapshotMeta};
+use crate::event::Event;
+use crate::host::Env;
 use crate::ids::Index;
 
 /// What recovery found and decided.
@@ -26,4 +28,13 @@ pub struct Report {
     pub garbage: Vec<String>,
     /// Decisions in the order they were taken, one line each, for people.
     pub decisions: Vec<String>,
+}
+
+impl Report {
+    /// Notes a decision and tells the observer, in the order of the file operations.
+    pub(super) fn decide(&mut self, env: &dyn Env, what: impl Into<String>) {
+        let what = what.into();
+        self.decisions.push(what.clone());
+        env.observe(Event::Decided { what });
+    }
 }

@@ -17,7 +17,7 @@ impl Judge for AckedDurable {
             return Ok(());
         };
         let found = match &record.what {
-            What::Up(contents) => check(&node.store, contents),
+            What::Up(contents) | What::Read(contents) => check(&node.store, contents),
             What::Engine(Event::SnapshotSaved { meta }) => check_newer(&node.store, meta),
             What::Engine(Event::SnapshotInstalled { meta, kept_suffix }) => {
                 check_newer(&node.store, meta)
@@ -36,6 +36,7 @@ pub(super) fn check(store: &StoreModel, contents: &Contents) -> Result<(), Strin
     if store.discarded_by(contents) {
         return Ok(());
     }
+    check_cover(store, contents)?;
     let covered = contents.snapshot.map_or(Index(0), |(last, ..)| last);
     let mut needed = covered.next();
     let first = contents.entries.first().map_or(Index(1), |e| e.index);
@@ -94,6 +95,22 @@ fn check_snapshot(store: &StoreModel, contents: &Contents) -> Result<(), String>
     let same = last_term == acked.last_term && acked.crc.is_none_or(|acked| acked == crc);
     if last_index == acked.last_index && !same {
         return Err(format!("the snapshot up to {last_index} is another"));
+    }
+    Ok(())
+}
+
+/// A snapshot that is newer than the last one promised stands for the acked
+/// entries that it covers only if it is of the same history.
+fn check_cover(store: &StoreModel, contents: &Contents) -> Result<(), String> {
+    let Some((last_index, last_term, _)) = contents.snapshot else {
+        return Ok(());
+    };
+    let acked = store.durable_index();
+    let covers_acked = last_index > store.snapshot_index() && acked > store.snapshot_index();
+    if covers_acked && store.term(last_index) != Some(last_term) {
+        return Err(format!(
+            "acked up to {acked}, recovered a snapshot {last_term}/{last_index} of another log"
+        ));
     }
     Ok(())
 }
@@ -248,7 +265,13 @@ mod tests {
     #[test]
     fn an_install_may_become_durable_without_saying_so() {
         let discarded = snapshot(empty_from(10), 9, 2, 7);
-        acked_three().power_cut(1).boot(1).up(1, discarded).passes();
+        let announced = || acked_three().truncate(1, 10);
+        let crash = |stream: Stream| stream.power_cut(1).boot(1).up(1, discarded.clone());
+        crash(announced()).passes();
+        // It never said so; or it failed, and the log went on.
+        crash(acked_three()).breaks(RULE);
+        let went_on = announced().append(1, &[e(1, 4)]).durable(1, 4);
+        crash(went_on).breaks(RULE);
         // Its end agrees with the log: then the log stays.
         let lost = snapshot(empty_from(3), 2, 1, 7);
         acked_three().power_cut(1).boot(1).up(1, lost).breaks(RULE);

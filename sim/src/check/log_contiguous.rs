@@ -17,6 +17,9 @@ impl Judge for LogContiguous {
         let found = match &record.what {
             What::Engine(Event::Appended { entries }) => check_appended(&node.store, entries),
             What::Up(contents) => check_contents(contents),
+            What::Read(contents) => {
+                check_contents(contents).and_then(|()| check_end(&node.store, contents))
+            }
             _ => Ok(()),
         };
         found.or_else(|what| broken(RULE, format!("n{id}: {what}")))
@@ -48,6 +51,18 @@ fn check_contents(contents: &Contents) -> Result<(), String> {
     if contents.unreadable.is_none() && end != contents.last_index {
         return Err(format!(
             "the last index is {}, but the entries end at {end}",
+            contents.last_index
+        ));
+    }
+    Ok(())
+}
+
+/// While it runs, a store shows all that was appended.
+fn check_end(store: &StoreModel, contents: &Contents) -> Result<(), String> {
+    let end = store.last_index().max(store.snapshot_index());
+    if contents.last_index != end {
+        return Err(format!(
+            "the log was appended up to {end} and reads up to {}",
             contents.last_index
         ));
     }
@@ -94,6 +109,13 @@ mod tests {
         check_append(&[e(1, 3)], false);
         check_append(&[e(3, 3), e(2, 4)], false);
         check_append(&[e(3, 3), e(3, 5)], false);
+    }
+
+    #[test]
+    fn a_running_store_shows_all_that_was_appended() {
+        let start = || Stream::new().up(1, empty()).append(1, &[e(1, 1), e(1, 2)]);
+        start().read_back(1, log(&[e(1, 1), e(1, 2)])).passes();
+        start().read_back(1, log(&[e(1, 1)])).breaks(RULE);
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Judges {
         self.violation
     }
 
+    /// What the records showed so far.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// The first violation so far.
     pub fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()

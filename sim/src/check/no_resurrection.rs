@@ -18,6 +18,7 @@ impl Judge for NoResurrection {
         };
         let found = match &record.what {
             What::Up(contents) => check(&node.store, contents),
+            What::Read(contents) => check_read(&node.store, contents),
             What::Engine(Event::SnapshotInstalled {
                 meta,
                 kept_suffix: true,
@@ -74,6 +75,21 @@ pub(super) fn check(store: &StoreModel, contents: &Contents) -> Result<(), Strin
     })
 }
 
+/// While it runs, a store shows the newest log and nothing of an older one.
+fn check_read(store: &StoreModel, contents: &Contents) -> Result<(), String> {
+    check(store, contents)?;
+    let stranger = store
+        .possible_logs()
+        .first()
+        .and_then(|newest| first_stranger(newest, contents));
+    stranger.map_or(Ok(()), |entry| {
+        Err(format!(
+            "{}/{} is read although it was replaced",
+            entry.term, entry.index
+        ))
+    })
+}
+
 /// The first recovered entry that is not this log's.
 fn first_stranger<'c>(log: &Span<EntryId>, contents: &'c Contents) -> Option<&'c EntryId> {
     // Below its first index the model no longer knows what was there: a
@@ -124,6 +140,14 @@ mod tests {
         ] {
             twice_replaced().boot(1).up(1, contents).passes();
         }
+    }
+
+    #[test]
+    fn a_running_store_shows_its_newest_log() {
+        let newest = [e(1, 1), e(1, 2), e(2, 3), e(3, 4)];
+        twice_replaced().read_back(1, log(&newest)).passes();
+        let older = [e(1, 1), e(1, 2), e(2, 3), e(2, 4)];
+        twice_replaced().read_back(1, log(&older)).breaks(RULE);
     }
 
     #[test]
@@ -198,6 +222,7 @@ mod tests {
         let silent = Stream::new()
             .up(1, empty())
             .append(1, &[e(1, 1), e(1, 2), e(1, 3)])
+            .truncate(1, 3)
             .boot(1);
         silent.up(1, behind).breaks(RULE);
     }

@@ -4,14 +4,15 @@
 use afterimage_engine::Index;
 
 use super::{Judge, Model, broken};
-use crate::trace::{Contents, Record, What};
+use crate::trace::{Contents, Record};
 use crate::verdict::{Invariant::SnapshotCoversLog as RULE, Violation};
 
 pub struct SnapshotCoversLog;
 
 impl Judge for SnapshotCoversLog {
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
-        let (What::Up(contents), Some((id, _))) = (&record.what, model.node_of(record)) else {
+        let (Some(contents), Some((id, _))) = (record.what.contents(), model.node_of(record))
+        else {
             return Ok(());
         };
         check(contents).or_else(|what| broken(RULE, format!("n{id}: {what}")))

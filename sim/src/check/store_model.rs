@@ -21,6 +21,8 @@ pub struct StoreModel {
     snapshot: Option<Snapshot>,
     /// A discarding install made everything below this index garbage for ever.
     floor: Index,
+    /// A discarding install may have become durable: the log goes on here.
+    discarding: Option<Index>,
 }
 
 /// A suffix that recovery may still bring back.
@@ -102,11 +104,14 @@ impl StoreModel {
     }
 
     /// Whether the snapshot found by recovery is one that discarded the log: an
-    /// install that was cut off after it became durable and before it said so.
+    /// install that was cut off after it became durable and before it said so,
+    /// and that had said that it would.
     /// (A snapshot whose end the log agrees with leaves the log alone.)
     pub fn discarded_by(&self, contents: &Contents) -> bool {
         contents.snapshot.is_some_and(|(last_index, last_term, _)| {
-            last_index > self.snapshot_index() && self.term(last_index) != Some(last_term)
+            last_index > self.snapshot_index()
+                && self.discarding == Some(last_index.next())
+                && self.term(last_index) != Some(last_term)
         })
     }
 
@@ -114,12 +119,16 @@ impl StoreModel {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Appended { entries } => self.append(entries),
-            Event::TruncateRequested { from } => self.truncate(*from),
+            Event::TruncateRequested { from } => {
+                self.discarding = Some(*from);
+                self.truncate(*from);
+            }
             Event::Durable { index } => self.acknowledge(*index),
             Event::Truncated { from } => self.truncated(*from),
             Event::HardStateDurable { hard_state } => self.hard_state = *hard_state,
             Event::SnapshotSaved { meta } => self.take_snapshot(meta),
             Event::SnapshotInstalled { meta, kept_suffix } => {
+                self.discarding = None;
                 self.take_snapshot(meta);
                 // Without the flag there may still be nothing to keep.
                 if !kept_suffix || self.log.last() < meta.last_index {
@@ -151,6 +160,7 @@ impl StoreModel {
             self.log.push(entry);
         }
         self.replaced.clear();
+        self.discarding = None;
         self.durable = self.log.last();
         self.hard_state = contents.hard_state;
         self.snapshot = contents
@@ -164,6 +174,9 @@ impl StoreModel {
 
     fn append(&mut self, entries: &[EntryId]) {
         let Some(first) = entries.first() else { return };
+        // Nothing is appended during an install: it failed, and must have left
+        // nothing behind that could still discard this.
+        self.discarding = None;
         self.truncate(first.index);
         for &entry in entries {
             self.log.push(entry);

@@ -136,6 +136,9 @@ impl Stream {
     pub fn boot(self, node: u64) -> Self {
         self.push(Some(node), What::Boot { incarnation: 1 })
     }
+    pub fn read_back(self, node: u64, contents: Contents) -> Self {
+        self.push(Some(node), What::Read(contents))
+    }
     pub fn up(self, node: u64, contents: Contents) -> Self {
         self.push(Some(node), What::Up(contents))
     }

@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use super::FaultKind;
+use afterimage_engine::Error as EngineError;
 
 /// Why the simulation, rather than the filesystem, refused an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -47,4 +48,14 @@ pub fn is_power_lost(error: &io::Error) -> bool {
 /// Whether the error was injected: by a fail trigger, or by a space limit.
 pub fn is_injected(error: &io::Error) -> bool {
     matches!(disk_error(error), Some(DiskError::Injected(_)))
+}
+
+/// Whether a fault of the plan is to blame for this error of the engine.
+pub(crate) fn is_excused(error: &EngineError) -> bool {
+    match error {
+        EngineError::Io { source, .. } => is_injected(source) || is_power_lost(source),
+        // The failed operation that poisoned was reported where it happened.
+        EngineError::Poisoned => true,
+        _ => false,
+    }
 }

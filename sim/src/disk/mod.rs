@@ -49,6 +49,7 @@ use std::sync::Arc;
 use afterimage_engine::fs::Fs;
 use xxhash_rust::xxh3::xxh3_64;
 
+pub(crate) use error::is_excused;
 pub use error::{is_fenced, is_injected, is_power_lost};
 pub use fates::Fates;
 pub use keep::{Keep, OpId, Part, Unit};

@@ -30,11 +30,13 @@ impl Action {
                 StoreOp::HardState { .. } => "hard_state",
                 StoreOp::Save { .. } => "save",
                 StoreOp::Install { .. } => "install",
-                StoreOp::Clean => "clean",
-                StoreOp::Prepare => "prepare",
+                StoreOp::Clean { .. } => "clean",
+                StoreOp::Prepare { .. } => "prepare",
+                StoreOp::Wait => "wait",
                 StoreOp::Crash { .. } => "crash",
                 StoreOp::Cut { .. } => "cut",
                 StoreOp::Kill => "kill",
+                StoreOp::KillAt { .. } => "kill_at",
                 StoreOp::Restart => "restart",
                 StoreOp::Fail(_) => "fail",
                 StoreOp::Full { .. } => "full",
@@ -151,14 +153,17 @@ pub(super) fn store_actions() -> Vec<Action> {
         StoreOp::Save {
             upto: start,
             bytes: 0,
+            background: false,
         },
         StoreOp::Install {
             last: start,
             term: Term(0),
             bytes: 0,
+            background: false,
         },
-        StoreOp::Clean,
-        StoreOp::Prepare,
+        StoreOp::Clean { background: false },
+        StoreOp::Prepare { background: false },
+        StoreOp::Wait,
         StoreOp::Crash {
             trigger: CrashTrigger {
                 pattern: any_operation(),
@@ -169,6 +174,10 @@ pub(super) fn store_actions() -> Vec<Action> {
         },
         StoreOp::Cut { keep: None },
         StoreOp::Kill,
+        StoreOp::KillAt {
+            pattern: any_operation(),
+            nth: 1,
+        },
         StoreOp::Restart,
         StoreOp::Fail(fail_trigger()),
         StoreOp::Full { bytes: 0 },
@@ -285,12 +294,23 @@ impl Line for StoreOp {
                 v.number("term", &mut term.0, position)?;
                 v.option("vote", vote)
             }
-            StoreOp::Save { upto, bytes } => {
+            StoreOp::Save {
+                upto,
+                bytes,
+                background,
+            } => {
+                v.flag("background", background)?;
                 v.must("upto")?;
                 v.number("upto", &mut upto.0, position)?;
                 v.number("bytes", bytes, 0..=DATA_BYTES_MAX)
             }
-            StoreOp::Install { last, term, bytes } => {
+            StoreOp::Install {
+                last,
+                term,
+                bytes,
+                background,
+            } => {
+                v.flag("background", background)?;
                 v.must("last")?;
                 v.number("last", &mut last.0, position.clone())?;
                 v.must("term")?;
@@ -303,11 +323,17 @@ impl Line for StoreOp {
                 v.key("point", &mut trigger.point)?;
                 v.option("keep", keep)
             }
+            StoreOp::KillAt { pattern, nth } => {
+                v.key("op", pattern)?;
+                v.number("nth", nth, 1..=NTH_MAX)
+            }
             StoreOp::Cut { keep } => v.option("keep", keep),
             StoreOp::Fail(trigger) => trigger.visit(v),
             StoreOp::Full { bytes } => v.number("bytes", bytes, 0..=SPACE_BYTES_MAX),
-            StoreOp::Clean
-            | StoreOp::Prepare
+            StoreOp::Clean { background } | StoreOp::Prepare { background } => {
+                v.flag("background", background)
+            }
+            StoreOp::Wait
             | StoreOp::Kill
             | StoreOp::Restart
             | StoreOp::Space

@@ -7,11 +7,12 @@
 
 mod aims;
 mod faults;
+mod store;
 
-use super::{Cluster, Disk, Net, Plan, Workload};
+use super::{Cluster, Disk, Net, Plan, STORE, Workload};
 use crate::rng::{Ratio, SimRng};
 
-/// The scenarios with generated plans, and their number of members.
+/// The scenarios of clusters with generated plans, and their number of members.
 const MEMBERS: &[(&str, u32)] = &[("raft-3", 3), ("raft-5", 5)];
 
 /// No plans can be generated for a scenario of this name.
@@ -22,12 +23,16 @@ pub struct UnknownScenario {
 }
 
 fn known() -> String {
-    let names: Vec<&str> = MEMBERS.iter().map(|(name, _)| *name).collect();
+    let clusters = MEMBERS.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = clusters.chain([STORE]).collect();
     names.join(", ")
 }
 
 /// The plan of `seed`. It always has at least one step.
 pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
+    if scenario == STORE {
+        return Ok(generate_store(seed));
+    }
     let Some((_, members)) = MEMBERS.iter().find(|(name, _)| *name == scenario) else {
         return Err(UnknownScenario {
             name: scenario.to_string(),
@@ -46,6 +51,28 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     })
 }
 
+fn generate_store(seed: u64) -> Plan {
+    let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), 1);
+    Plan {
+        scenario: STORE.to_string(),
+        seed,
+        // Of a cluster's section a store has only its sizes.
+        cluster: Cluster {
+            segment_bytes: cluster.segment_bytes,
+            chunk_bytes: cluster.chunk_bytes,
+            cache_bytes: cluster.cache_bytes,
+            ..Cluster::default()
+        },
+        net: Net::default(),
+        disk: Disk {
+            short: draw_disk(&mut SimRng::new(seed, "plan/disk")).short,
+            ..Disk::default()
+        },
+        workload: Workload::default(),
+        steps: store::draw(seed),
+    }
+}
+
 fn ratio(numerator: u32, denominator: u32) -> Ratio {
     Ratio {
         numerator,
@@ -56,9 +83,10 @@ fn ratio(numerator: u32, denominator: u32) -> Ratio {
 fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
     Cluster {
         nodes,
-        tick_ms: 10,
-        election_ticks: *rng.pick(&[10, 12, 15, 20]),
-        heartbeat_ticks: *rng.pick(&[2, 3, 4, 5]),
+        // Elections after 160 to 600 ms, heartbeats every 20 to 80 ms.
+        tick_ms: *rng.pick(&[10, 20, 20]),
+        election_ticks: *rng.pick(&[8, 10, 12, 15]),
+        heartbeat_ticks: *rng.pick(&[2, 3, 4]),
         // Small, so that a run rolls and cleans many times.
         segment_bytes: *rng.pick(&[1024, 2048, 4096, 8192, 16_384]),
         chunk_bytes: *rng.pick(&[256, 512, 1024, 2048]),

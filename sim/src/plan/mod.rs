@@ -174,8 +174,9 @@ pub enum Action {
 }
 
 /// What is done to, or with, one store that nobody else uses. Like every step
-/// it is total: what does not apply (an append behind a gap, a restart of what
-/// runs) is skipped.
+/// it is total: what does not apply (an append behind a gap, a kill of what is
+/// down) is skipped. The store is opened first, unless the plan begins with a
+/// `restart`, before which there may be faults for it to meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreOp {
     /// Submits one batch, and waits for it. A first index at or below the last
@@ -191,21 +192,32 @@ pub enum StoreOp {
         term: Term,
         vote: Option<NodeId>,
     },
-    /// Saves a snapshot of `bytes` bytes of state at `upto`.
+    /// Saves a snapshot of `bytes` bytes of state at `upto`. In the
+    /// `background`: begins to, and takes a step for each step of later work.
     Save {
         upto: Index,
         bytes: u64,
+        background: bool,
     },
-    /// Installs a leader's snapshot of `bytes` bytes.
+    /// Installs a leader's snapshot of `bytes` bytes. Nothing is appended
+    /// while one goes on in the background.
     Install {
         last: Index,
         term: Term,
         bytes: u64,
+        background: bool,
     },
-    /// Runs the cleaner until it is idle.
-    Clean,
-    /// Runs the preparer until it is idle.
-    Prepare,
+    /// Runs the cleaner until it is idle; in the background, until the store
+    /// is closed.
+    Clean {
+        background: bool,
+    },
+    /// Runs the preparer, likewise.
+    Prepare {
+        background: bool,
+    },
+    /// Runs what goes on in the background until it is done.
+    Wait,
     /// Cuts the power within the next step, at its `nth` matching operation; a
     /// step that has fewer ends unharmed and the trigger is gone.
     Crash {
@@ -219,7 +231,14 @@ pub enum StoreOp {
     },
     /// Kills the process; the disk's cache lives on.
     Kill,
-    /// Opens the store again, after a cut, a kill, or while it runs.
+    /// Kills the process within the next step, after its `nth` matching
+    /// operation; a step that has fewer ends unharmed.
+    KillAt {
+        pattern: Pattern,
+        nth: u64,
+    },
+    /// Opens the store, after a cut or a kill. One that runs is closed first,
+    /// which is no more than a kill.
     Restart,
     /// A file operation fails, from here on whenever it comes.
     Fail(FailTrigger),

@@ -230,6 +230,10 @@ impl Bytes {
                 self.u8(18);
                 self.option(*within_us, Self::u64);
             }
+            What::Read(contents) => {
+                self.u8(19);
+                self.contents(contents);
+            }
         }
     }
 
@@ -315,6 +319,10 @@ impl Bytes {
                 self.u8(18);
                 self.index(*last_index);
                 self.term(*last_term);
+            }
+            Event::Decided { what } => {
+                self.u8(19);
+                self.str(what);
             }
         }
     }

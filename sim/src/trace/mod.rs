@@ -72,6 +72,8 @@ pub enum What {
     },
     /// The node is up, with this content.
     Up(Contents),
+    /// A node that is up was read back, with this content.
+    Read(Contents),
     /// A copy of the disk from before this open was opened, cut off from power
     /// (perhaps in the middle of the open) and opened again.
     Reopened {
@@ -124,6 +126,16 @@ pub enum What {
     Converged {
         within_us: Option<u64>,
     },
+}
+
+impl What {
+    /// What the node's store held at this moment, if it was read back.
+    pub fn contents(&self) -> Option<&Contents> {
+        match self {
+            What::Up(contents) | What::Read(contents) => Some(contents),
+            _ => None,
+        }
+    }
 }
 
 /// A client's operation on the key-value state machine.

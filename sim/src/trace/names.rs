@@ -15,6 +15,9 @@ pub fn short(path: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
 
+/// The store's files with one name.
+const FIXED: [&str; 3] = ["snapshot", "hardstate", "LOCK"];
+
 /// Shortens what looks like one of the store's files in a text for people, and
 /// leaves everything else as it is, columns included.
 pub fn short_all(text: &str) -> String {
@@ -24,7 +27,10 @@ pub fn short_all(text: &str) -> String {
     while !rest.is_empty() {
         let word_ends = rest.find(|c| !part(c)).unwrap_or(rest.len());
         let (word, behind) = rest.split_at(word_ends);
-        if word.contains(".seg") || word.contains(".tmp") {
+        let fixed = word
+            .rsplit_once('/')
+            .is_some_and(|(_, name)| FIXED.contains(&name));
+        if fixed || word.contains(".seg") || word.contains(".tmp") {
             // A full stop or colon behind a name is not part of it.
             let name = word.trim_end_matches(['.', '-']);
             out.push_str(&short(name));
@@ -78,7 +84,7 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(short_all(text), expected);
         check(
             "lost  .7 rename  n1/snapshot-81f3.tmp -> n1/snapshot",
-            "lost  .7 rename  snapshot.tmp -> n1/snapshot",
+            "lost  .7 rename  snapshot.tmp -> snapshot",
         );
         check(
             "kept  .5 sector 1  log-00000000000000000001-0000000000000002.seg @624+400",

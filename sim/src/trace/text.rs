@@ -8,8 +8,19 @@
 //! within its incarnation, what happened, and to what. Entries are named
 //! `term/index`. There are no checksums, random numbers or addresses in it, so
 //! that it can be kept as a snapshot and compared.
+//!
+//! On a single node the name goes without saying, and what is no file operation
+//! stands out to the left:
+//!
+//! ```text
+//!   append          2/17
+//!   .12  write      log-1.2 @624+744
+//!   .13  sync       log-1.2
+//!   durable         17
+//! ```
 
 use std::fmt::{self, Display, Write};
+use std::io::ErrorKind;
 
 use afterimage_engine::node::Reply;
 use afterimage_engine::raft::{Body, Message};
@@ -25,6 +36,8 @@ use crate::disk::{CrashPoint, CrashReport, FaultKind, OpKind, OpOutcome, OpRecor
 pub struct Style {
     /// Simulated time: of use in a cluster, noise on a single node.
     pub time: bool,
+    /// The node's name, likewise.
+    pub node: bool,
     /// File operations that change nothing and did not fail.
     pub reads: bool,
     /// Where protocols begin and end.
@@ -35,22 +48,29 @@ impl Style {
     /// For a cluster.
     pub const CLUSTER: Style = Style {
         time: true,
+        node: true,
         reads: false,
         phases: false,
     };
     /// For one node alone.
     pub const SINGLE: Style = Style {
         time: false,
+        node: false,
         reads: false,
         phases: false,
     };
     /// For finding out where two runs part.
     pub const FULL: Style = Style {
         time: true,
+        node: true,
         reads: true,
         phases: true,
     };
 }
+
+/// Width of the column of an operation's number, and of the verb's.
+const NUMBER: usize = 5;
+const VERB: usize = 11;
 
 /// The record as text without a line end, or `None` if the style leaves it out.
 /// A power cut takes several lines, one more for the fate of each effect.
@@ -64,8 +84,17 @@ pub fn line(record: &Record, style: &Style) -> Option<String> {
             What::Disk(op) if op.kind.mutates() => format!(".{}", op.n),
             _ => String::new(),
         };
-        write!(out, "{number:<5}")?;
-        what(&mut out, &record.what, margin)
+        write!(out, "{number:<NUMBER$}")?;
+        what(&mut out, &record.what, margin)?;
+        if !style.node && !matches!(record.what, What::Disk(_)) {
+            // No number: the verb takes its place, what follows stays in line.
+            out.replace_range(margin..margin + NUMBER, "");
+            let verb_ends = margin + VERB;
+            if out.len() > verb_ends && !out[margin..verb_ends].contains('\n') {
+                out.insert_str(verb_ends, &" ".repeat(NUMBER));
+            }
+        }
+        Ok(())
     });
     done.expect("a string takes everything");
     out.truncate(out.trim_end().len());
@@ -74,10 +103,18 @@ pub fn line(record: &Record, style: &Style) -> Option<String> {
 
 fn hidden(what: &What, style: &Style) -> bool {
     match what {
-        What::Disk(op) => !style.reads && !op.kind.mutates() && harmless(op.outcome),
+        What::Disk(op) => !style.reads && !changes(op) && harmless(op.outcome),
+        // On a node alone it says again what `up` said, or is a failure.
+        What::Reopened { contents } => !style.node && contents.is_ok(),
         What::Engine(Event::Begin(_) | Event::End(_)) => !style.phases,
         _ => false,
     }
+}
+
+/// Whether it did something: to create a directory that exists is to look.
+fn changes(op: &OpRecord) -> bool {
+    let exists = OpOutcome::Refused(ErrorKind::AlreadyExists);
+    op.kind.mutates() && !(op.kind == OpKind::CreateDir && op.outcome == exists)
 }
 
 fn harmless(outcome: OpOutcome) -> bool {
@@ -93,8 +130,12 @@ fn start(out: &mut String, record: &Record, style: &Style) -> Result<usize, fmt:
         let (ms, us) = (record.time_us / 1000, record.time_us % 1000);
         write!(out, "{ms:>7}.{us:03} ")?;
     }
-    let node = record.node.map_or_else(String::new, |id| format!("n{id}"));
-    write!(out, "{node:<4}")?;
+    if style.node {
+        let node = record.node.map_or_else(String::new, |id| format!("n{id}"));
+        write!(out, "{node:<4}")?;
+    } else {
+        out.push_str("  ");
+    }
     Ok(out.len())
 }
 
@@ -104,7 +145,7 @@ macro_rules! say {
         $out.write_str($verb)
     };
     ($out:expr, $verb:expr, $($rest:tt)+) => {{
-        write!($out, "{:<11}", $verb)?;
+        write!($out, "{:<VERB$}", $verb)?;
         write!($out, $($rest)+)
     }};
 }
@@ -126,6 +167,7 @@ fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
             say!(out, "refused", "{}{why}", short_all(error))
         }
         What::Up(contents) => say!(out, "up", "{}", Shown(contents)),
+        What::Read(contents) => say!(out, "read back", "{}", Shown(contents)),
         What::Reopened { contents } => match contents {
             Ok(contents) => say!(out, "reopened", "{}", Shown(contents)),
             Err(error) => say!(out, "reopened", "refused: {}", short_all(error)),
@@ -201,6 +243,7 @@ fn event(out: &mut String, event: &Event) -> fmt::Result {
         Event::Purged { first, segments } => {
             say!(out, "purged", "first={first} segments={segments}")
         }
+        Event::Decided { what } => say!(out, "decide", "{}", short_all(what)),
         Event::Recovered(report) => say!(out, "recovered", "{}", Shown(&**report)),
         Event::Stalled => say!(out, "stalled", "no space"),
         Event::Poisoned => say!(out, "poisoned"),
@@ -336,6 +379,10 @@ impl Display for Shown<&Contents> {
             None => f.write_str(" snapshot=none")?,
         }
         write!(f, " {}", Shown(&c.hard_state))?;
+        if !c.entries.is_empty() {
+            f.write_str(" log=")?;
+            entries(f, c.entries.iter().map(|e| (e.term, e.index)))?;
+        }
         match &c.unreadable {
             Some(why) => write!(f, " UNREADABLE {}", short_all(why)),
             None => Ok(()),
@@ -364,9 +411,7 @@ impl Display for Shown<&Report> {
         if !r.garbage.is_empty() {
             write!(f, " garbage={}", r.garbage.len())?;
         }
-        for decision in &r.decisions {
-            write!(f, "; {}", short_all(decision))?;
-        }
+        // The decisions were said as they were taken.
         Ok(())
     }
 }

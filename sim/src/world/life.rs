@@ -4,18 +4,18 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use afterimage_engine::store::Store;
 use afterimage_engine::{Error, Host, NodeId};
 use madsim::runtime::Handle;
 
 use super::member::{Life, Member};
 use super::replica::{Command, DIR, Mailbox, Status, process};
-use super::{Happening, Subject, World, is_excused};
-use crate::disk::{CrashTrigger, Fates, SimFs};
+use super::{Happening, Subject, World};
+use crate::disk::{CrashTrigger, SimFs, is_excused};
 use crate::env::SimEnv;
 use crate::plan::{Action, Plan};
-use crate::rng::{Ratio, hash};
-use crate::trace::{Contents, What};
+use crate::rng::hash;
+use crate::trace::What;
+use crate::twin::Twin;
 
 /// Between the end of a process that died by itself and its next start.
 const RESTART_US: u64 = 50_000;
@@ -43,7 +43,6 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         waiting: None,
         slow_factor: 1,
         full: false,
-        twin: None,
         failed_opens: 0,
         settled: true,
     }
@@ -69,7 +68,6 @@ impl<S: Subject> World<S> {
         member.life = Life::Booting;
         member.due = Default::default();
         let incarnation = member.incarnation;
-        member.twin = None;
         let draw = hash(&[seed, node.0, incarnation, now_us]);
         let twin = (incarnation > 1 && draw.is_multiple_of(TWIN_EVERY)).then(|| member.disk.fork());
         let fs = member.disk.boot();
@@ -94,10 +92,19 @@ impl<S: Subject> World<S> {
             member.disk.arm_crash(trigger);
         }
         self.record(Some(node), What::Boot { incarnation });
+        // Said now: this boot may be cut off, and the next one is compared with it.
         if let Some(twin) = twin {
             let settled = self.member(node).settled;
-            let answer = self.open_twin(&twin, node, settled, draw);
-            self.member(node).twin = Some(answer);
+            let twin = Twin {
+                disk: twin,
+                dir: Path::new(DIR),
+                options: self.config(node).store,
+                bug,
+                settled,
+                draw: draw / TWIN_EVERY,
+            };
+            let contents = twin.reopen();
+            self.record(Some(node), What::Reopened { contents });
         }
         let member = self.member(node);
         member.settled = false;
@@ -166,12 +173,8 @@ impl<S: Subject> World<S> {
         let member = self.member(node);
         member.life = Life::Up;
         member.failed_opens = 0;
-        let twin = member.twin.take();
         if let Some(contents) = inspected.contents {
             self.record(Some(node), What::Up(contents));
-        }
-        if let Some(contents) = twin {
-            self.record(Some(node), What::Reopened { contents });
         }
         let tick = Happening::Tick { node, incarnation };
         // Members do not tick in unison.
@@ -179,48 +182,6 @@ impl<S: Subject> World<S> {
             % (u64::from(self.plan.cluster.tick_ms) * 1000);
         self.queue.push(self.now_us + phase, tick);
         self.settle(node, outcome, None).await;
-    }
-
-    /// Opens a copy of the disk from before this boot; cuts its power in the
-    /// middle of the open, if nothing was pending on it, or right after; and
-    /// opens it again. That must come to what the member itself comes to.
-    fn open_twin(
-        &self,
-        disk: &SimFs,
-        node: NodeId,
-        settled: bool,
-        draw: u64,
-    ) -> Result<Contents, String> {
-        disk.disarm_crash();
-        disk.disarm_fails();
-        disk.limit_space(None);
-        disk.short_io(Ratio::default());
-        let options = self.config(node).store;
-        let bug = self.options.mutant.and_then(|m| m.fs_bug());
-        let open = |attempt: u64| {
-            let host = Host {
-                fs: crate::mutants::wrap(disk.boot(), bug),
-                env: Arc::new(SimEnv::new(draw, &format!("twin {attempt}"))),
-            };
-            Store::open(host, Path::new(DIR), options.clone())
-        };
-        let mut first = open(1);
-        // In the middle only if there is nothing in the cache that a cut loses.
-        let steps = if settled {
-            draw / TWIN_EVERY % 40
-        } else {
-            u64::MAX
-        };
-        for _ in 0..steps {
-            if let Some(result) = first.step() {
-                let _store = result.map_err(|e| format!("first open: {e}"))?;
-                break;
-            }
-        }
-        drop(first);
-        disk.power_cut(&Fates::Random(draw));
-        let (store, _) = open(2).run().map_err(|e| format!("second open: {e}"))?;
-        Contents::read(&store).map_err(|e| format!("second open: {e}"))
     }
 
     /// The process ended by itself: a failed sync, a failed read. Its disk's
@@ -241,7 +202,6 @@ impl<S: Subject> World<S> {
         self.stop_process(node).await;
         let member = self.member(node);
         let report = member.disk.power_cut(&fates);
-        member.armed = None;
         member.waiting = member.waiting.filter(|(at, _)| Some(*at) != step);
         member.settled = true;
         let mut down_ms = 500;

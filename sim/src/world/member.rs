@@ -9,7 +9,6 @@ use afterimage_engine::{NodeId, Phase};
 use super::replica::{Mailbox, Status};
 use crate::disk::SimFs;
 use crate::env::SimEnv;
-use crate::trace::Contents;
 
 pub(super) struct Member<S> {
     pub id: NodeId,
@@ -32,8 +31,6 @@ pub(super) struct Member<S> {
     /// Ends of the slow and the full phases; 0: not slow, not full.
     pub slow_factor: u64,
     pub full: bool,
-    /// What a second open of this boot's disk must come to.
-    pub twin: Option<Result<Contents, String>>,
     /// Opens that failed in a row.
     pub failed_opens: u32,
     /// The disk has nothing pending: its power was cut and nobody wrote since.

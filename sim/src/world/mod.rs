@@ -17,11 +17,11 @@ mod replica;
 
 use std::time::Duration;
 
+use afterimage_engine::Membership;
 use afterimage_engine::NodeId;
 use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task};
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
-use afterimage_engine::{Error, Membership};
 use madsim::runtime::{Handle, Runtime};
 
 use self::clients::{Client, Outstanding};
@@ -370,7 +370,7 @@ impl<S: Subject> World<S> {
             self.record(Some(node), What::Engine(event));
         }
         let timing = &self.plan.disk;
-        let mut took_us = 0;
+        let (mut took_us, mut stalled_us) = (0, 0);
         let n = ops.len() as u64;
         for (i, op) in ops.iter().enumerate() {
             let syncs = matches!(op.kind, disk::OpKind::Sync | disk::OpKind::SyncDir);
@@ -381,15 +381,17 @@ impl<S: Subject> World<S> {
             };
             let draw = |what| hash(&[self.plan.seed, node.0, count - n + i as u64, what]);
             took_us += low + draw(0) % (high.saturating_sub(low) + 1);
-            if timing.stall.holds(draw(1)) {
-                took_us += draw(2) % (timing.stall_us_max + 1);
+            if !self.healed && timing.stall.holds(draw(1)) {
+                stalled_us += draw(2) % (timing.stall_us_max + 1);
             }
         }
         self.fs_ops += n;
         for op in ops {
             self.record(Some(node), What::Disk(op));
         }
-        took_us.max(WAKE_US) * slow
+        // A slow disk stalls no longer than others: a stall of many seconds would
+        // outlast the faults.
+        took_us.max(WAKE_US) * slow + stalled_us
     }
 
     fn send(&mut self, message: Message) {
@@ -587,15 +589,5 @@ impl<S: Subject> World<S> {
     fn report(self) -> RunReport {
         self.recorder
             .into_report(self.plan, self.fs_ops, self.now_us)
-    }
-}
-
-/// Whether a fault of the plan is to blame for this error.
-fn is_excused(error: &Error) -> bool {
-    match error {
-        Error::Io { source, .. } => disk::is_injected(source) || disk::is_power_lost(source),
-        // The failed operation that poisoned was reported where it happened.
-        Error::Poisoned => true,
-        _ => false,
     }
 }

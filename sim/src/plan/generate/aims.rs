@@ -3,10 +3,11 @@
 //! files that become them (`segment-*.tmp`, `hardstate-*.tmp`, `snapshot-*.tmp`).
 
 use crate::disk::{FaultKind, OpKind, Pattern};
+use crate::plan::StoreOp;
 
 /// An operation to aim at, and how many of its kind to let pass at the most.
 pub(super) struct Aim {
-    kind: Option<OpKind>,
+    pub(super) kind: Option<OpKind>,
     name: &'static str,
     pub(super) nth_max: u64,
 }
@@ -97,3 +98,51 @@ pub(super) const FAILURES: &[(Aim, FaultKind)] = &[
     (aim(OpKind::Read, "*", 5), FaultKind::Eio),
     (aim(OpKind::Read, "*", 5), FaultKind::Short),
 ];
+
+const fn any(nth_max: u64) -> Aim {
+    Aim {
+        kind: None,
+        name: "*",
+        nth_max,
+    }
+}
+
+// The operations of one piece of work on a store.
+
+/// Behind the last record, or into a new segment.
+const APPEND: &[Aim] = &[
+    aim(OpKind::Write, "*", 1),
+    aim(OpKind::Sync, "*", 1),
+    aim(OpKind::Rename, "log-*", 1),
+    aim(OpKind::SyncDir, "*", 1),
+    any(2),
+    any(5),
+];
+const HARD_STATE: &[Aim] = &[
+    aim(OpKind::Write, "hardstate", 1),
+    aim(OpKind::Sync, "hardstate", 1),
+];
+const SNAPSHOT: &[Aim] = &[
+    aim(OpKind::Write, "snapshot-*", 4),
+    aim(OpKind::Sync, "snapshot-*", 1),
+    aim(OpKind::Rename, "snapshot", 1),
+    aim(OpKind::SyncDir, "*", 1),
+    any(8),
+];
+const CLEAN: &[Aim] = &[
+    aim(OpKind::Unlink, "*", 3),
+    aim(OpKind::SyncDir, "*", 1),
+    any(4),
+];
+const OTHER: &[Aim] = &[any(3)];
+
+/// Where faults land in a piece of work on a store.
+pub(super) fn of_work(op: &StoreOp) -> &'static [Aim] {
+    match op {
+        StoreOp::Append { .. } | StoreOp::Truncate { .. } => APPEND,
+        StoreOp::HardState { .. } => HARD_STATE,
+        StoreOp::Save { .. } | StoreOp::Install { .. } => SNAPSHOT,
+        StoreOp::Clean { .. } => CLEAN,
+        _ => OTHER,
+    }
+}

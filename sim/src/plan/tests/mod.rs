@@ -61,17 +61,23 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
             term: Term(term),
             vote: vote.map(NodeId),
         }),
-        (position.clone(), bytes.clone()).prop_map(|(upto, bytes)| StoreOp::Save {
-            upto: Index(upto),
-            bytes,
+        (position.clone(), bytes.clone(), any::<bool>()).prop_map(|(upto, bytes, background)| {
+            StoreOp::Save {
+                upto: Index(upto),
+                bytes,
+                background,
+            }
         }),
-        (position.clone(), position, bytes.clone()).prop_map(|(last, term, bytes)| {
-            StoreOp::Install {
+        (position.clone(), position, bytes.clone(), any::<bool>()).prop_map(
+            |(last, term, bytes, background)| StoreOp::Install {
                 last: Index(last),
                 term: Term(term),
                 bytes,
+                background,
             }
-        }),
+        ),
+        any::<bool>().prop_map(|background| StoreOp::Clean { background }),
+        any::<bool>().prop_map(|background| StoreOp::Prepare { background }),
         (pattern(), 1u64..50, point, keep()).prop_map(|(pattern, nth, point, keep)| {
             let trigger = CrashTrigger {
                 pattern,
@@ -81,6 +87,7 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
             StoreOp::Crash { trigger, keep }
         }),
         keep().prop_map(|keep| StoreOp::Cut { keep }),
+        (pattern(), 1u64..50).prop_map(|(pattern, nth)| StoreOp::KillAt { pattern, nth }),
         (pattern(), 1u64..50, fault).prop_map(|(pattern, nth, fault)| {
             StoreOp::Fail(FailTrigger {
                 pattern,
@@ -90,8 +97,7 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
         }),
         bytes.prop_map(|bytes| StoreOp::Full { bytes }),
         sample::select(vec![
-            StoreOp::Clean,
-            StoreOp::Prepare,
+            StoreOp::Wait,
             StoreOp::Kill,
             StoreOp::Restart,
             StoreOp::Space,

@@ -123,7 +123,13 @@ fn a_store_plan_has_actions_of_its_own() {
          s13 evict\n\
          s14 kill\n\
          s15 cut\n\
-         s16 check";
+         s16 check\n\
+         s17 save background upto=2 bytes=1500\n\
+         s18 install background last=9 term=3 bytes=1500\n\
+         s19 clean background\n\
+         s20 prepare background\n\
+         s21 wait\n\
+         s22 kill_at op=write:log-* nth=1";
     let text = format!("plan 1\nscenario store\nseed 0x7\ncluster segment_bytes=1024\n{steps}");
     check(&text, &text);
 }
@@ -145,11 +151,11 @@ fn the_defaults_of_version_1() {
     );
     assert_eq!(
         fields::print(&plan.disk).join(" "),
-        "op_us=20..100 sync_us=200..2000 short=0/1"
+        "op_us=20..100 sync_us=200..2000 short=0/1 stall=0/1 stall_us_max=300000"
     );
     assert_eq!(
         fields::print(&plan.workload).join(" "),
-        "clients=3 keys=4 value_bytes_max=200 reads=1/3 think_ms_max=20 timeout_ms=1000"
+        "clients=3 readers=0 keys=4 value_bytes_max=200 reads=1/3 think_ms_max=20 timeout_ms=1000"
     );
 }
 
@@ -222,7 +228,7 @@ fn refusals_of_sections() {
     );
     check_line(
         "disk speed=5",
-        "line 3: unknown key `speed`; known: op_us, sync_us, short",
+        "line 3: unknown key `speed`; known: op_us, sync_us, short, stall, stall_us_max",
     );
     check_line("seed", "line 3: seed is missing");
     check_line(

@@ -83,6 +83,12 @@ fn a_single_node() {
         )
         .event(
             1,
+            Event::Decided {
+                what: format!("{SEGMENT} ends at 2"),
+            },
+        )
+        .event(
+            1,
             Event::Recovered(Box::new(Report {
                 first_index: Index(1),
                 last_index: Index(2),
@@ -99,21 +105,22 @@ fn a_single_node() {
         .truncate(1, 2)
         .installed(1, 9, 2, false);
     insta::assert_snapshot!(text(stream, &Style::SINGLE), @r"
-    n1       append     1/1..2 2/3
-    n1  .1   write      log-1.2 @512+744
-    n1  .2   sync       log-1.2
-    n1       durable    3
-    n1  .3   rename     snapshot.tmp -> snapshot
-    n1  .4   sync_dir   .  CRASH before
-    n1       CRASH      lost=1 kept=1
-             kept  .3    sector 1      log-1.2 @624+400
-             lost  .4    rename        snapshot.tmp -> snapshot
-    n1       boot       incarnation=1
-    n1       read       log-1.2 @0+744  FAULT eio
-    n1       recovered  first=1 last=2 snapshot=none term=0 proven=0 torn=log-1.2@624 garbage=1; log-1.2 ends at 2
-    n1       up         first=1 last=2 snapshot=1/1 term=3 vote=n2
-    n1       truncate   from=2
-    n1       installed  snapshot=2/9 log=discarded
+      append          1/1..2 2/3
+      .1   write      log-1.2 @512+744
+      .2   sync       log-1.2
+      durable         3
+      .3   rename     snapshot.tmp -> snapshot
+      .4   sync_dir   .  CRASH before
+      CRASH           lost=1 kept=1
+           kept  .3    sector 1      log-1.2 @624+400
+           lost  .4    rename        snapshot.tmp -> snapshot
+      boot            incarnation=1
+           read       log-1.2 @0+744  FAULT eio
+      decide          log-1.2 ends at 2
+      recovered       first=1 last=2 snapshot=none term=0 proven=0 torn=log-1.2@624 garbage=1
+      up              first=1 last=2 snapshot=1/1 term=3 vote=n2 log=1/1..2
+      truncate        from=2
+      installed       snapshot=2/9 log=discarded
     ");
 }
 

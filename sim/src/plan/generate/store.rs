@@ -1,0 +1,444 @@
+//! Plans for one store: what a replica does to its store, and the faults that
+//! meet it in the middle, without a cluster around it. A run takes a
+//! millisecond or two, so that a campaign reaches deep into the store.
+//!
+//! The drawer follows along what the store must hold by now. Where a fault left
+//! two possibilities open, the next steps are such that they apply to both: a
+//! new leader replaces what may or may not be there.
+
+use std::collections::BTreeMap;
+
+use afterimage_engine::{Index, NodeId, Term};
+
+use super::aims::{Aim, RECOVERY, of_work};
+use super::ratio;
+use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, FaultKind, OpKind, Pattern};
+use crate::plan::{Action, Step, StoreEntry, StoreOp};
+use crate::rng::{SimRng, hash};
+
+/// Steps before the last ones.
+const STEPS: (u64, u64) = (30, 110);
+
+/// What a seed's plan may have in it. Work is always drawn; of the faults a
+/// seed has about half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The power goes at an operation of some work.
+    Crash,
+    /// It goes between two steps.
+    Cut,
+    /// The process dies at an operation; then the power may go.
+    Kill,
+    /// A sync fails.
+    FailedSync,
+    /// Another operation fails, or stops short.
+    FailedOp,
+    Full,
+}
+
+const FAULTS: [Fault; 6] = [
+    Fault::Crash,
+    Fault::Cut,
+    Fault::Kill,
+    Fault::FailedSync,
+    Fault::FailedOp,
+    Fault::Full,
+];
+
+/// The steps of `seed`.
+pub(super) fn draw(seed: u64) -> Vec<Step> {
+    let mut rng = SimRng::new(seed, "plan/store");
+    let mut faults: Vec<Fault> = FAULTS
+        .into_iter()
+        .filter(|_| rng.chance(ratio(1, 2)))
+        .collect();
+    if faults.is_empty() {
+        faults.push(*rng.pick(&[Fault::Crash, Fault::Cut, Fault::Kill]));
+    }
+    let bytes_max = *rng.pick(&[40, 200, 600, 1500, 5000]);
+    let fault_every = rng.between(3, 9);
+    let steps_max = rng.between(STEPS.0, STEPS.1) as usize;
+    let mut drawer = Drawer {
+        seed,
+        rng,
+        steps: Vec::new(),
+        bytes_max,
+        term: 1,
+        terms: BTreeMap::new(),
+        last: 0,
+        applied: 0,
+        vote_term: 0,
+    };
+    while drawer.steps.len() < steps_max {
+        if drawer.rng.below(fault_every) == 0 {
+            let fault = *drawer.rng.pick(&faults);
+            drawer.fault(fault);
+        } else {
+            drawer.work();
+        }
+    }
+    drawer.end();
+    (1..)
+        .zip(drawer.steps)
+        .map(|(id, op)| Step {
+            id,
+            at_ms: 0,
+            action: Action::Store(op),
+        })
+        .collect()
+}
+
+struct Drawer {
+    seed: u64,
+    rng: SimRng,
+    steps: Vec<StoreOp>,
+    /// Data of one entry at the most.
+    bytes_max: u64,
+    /// Of the leader whose entries come next. A new one after every doubt, so
+    /// that no two entries have the same name.
+    term: u64,
+    /// Of the entries that are surely there.
+    terms: BTreeMap<u64, u64>,
+    /// The last index that is surely there, in the log or the snapshot.
+    last: u64,
+    /// What is applied is never replaced.
+    applied: u64,
+    vote_term: u64,
+}
+
+/// What a piece of work left, if it was not cut off.
+enum Then {
+    Nothing,
+    /// The log ends here, with these entries more.
+    Log {
+        from: u64,
+        entries: Vec<(u64, u64)>,
+    },
+    Applied(u64),
+    /// The leader's snapshot, and whether the log behind it stays.
+    Installed {
+        last: u64,
+        keeps: bool,
+    },
+}
+
+impl Drawer {
+    fn push(&mut self, op: StoreOp) {
+        self.steps.push(op);
+    }
+
+    fn work(&mut self) {
+        let (op, then) = self.draw_work();
+        self.push(op);
+        self.take(then);
+    }
+
+    /// It was done.
+    fn take(&mut self, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Log { from, entries } => {
+                self.terms.split_off(&from);
+                self.last = entries.last().map_or(from - 1, |(index, _)| *index);
+                self.terms.extend(entries);
+            }
+            Then::Applied(upto) => self.applied = self.applied.max(upto),
+            Then::Installed { last, keeps } => {
+                if !keeps {
+                    self.terms.clear();
+                    self.last = last;
+                }
+                self.applied = self.applied.max(last);
+            }
+        }
+    }
+
+    /// It may have been done or not: what follows must apply to both.
+    fn doubt(&mut self, op: StoreOp, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Log { from, .. } => {
+                self.terms.split_off(&from);
+                self.last = self.last.min(from - 1);
+            }
+            Then::Applied(upto) => self.applied = self.applied.max(upto),
+            // Done again: one that is there already changes nothing.
+            Then::Installed { .. } => {
+                self.push(op);
+                self.take(then);
+            }
+        }
+        self.term += 1;
+    }
+
+    fn draw_work(&mut self) -> (StoreOp, Then) {
+        assert!(self.applied <= self.last, "what is applied is there");
+        match self.rng.below(32) {
+            0..12 => self.append(),
+            12..15 => {
+                // A new leader replaces some of it.
+                self.term += 1;
+                let depth = self.rng.between(0, (self.last - self.applied).min(12));
+                self.append_from(self.last + 1 - depth)
+            }
+            15 if self.last > self.applied => {
+                let from = self.rng.between(self.applied + 1, self.last);
+                self.term += 1;
+                let entries = Vec::new();
+                let op = StoreOp::Truncate { from: Index(from) };
+                (op, Then::Log { from, entries })
+            }
+            16..19 => self.hard_state(),
+            19..22 if self.last > self.applied && !self.terms.is_empty() => self.save(),
+            22..25 => self.install(),
+            25..28 => {
+                let background = self.rng.chance(ratio(1, 4));
+                (StoreOp::Clean { background }, Then::Nothing)
+            }
+            28 => {
+                let background = self.rng.chance(ratio(1, 4));
+                (StoreOp::Prepare { background }, Then::Nothing)
+            }
+            29 => (StoreOp::Wait, Then::Nothing),
+            30 => (StoreOp::Check, Then::Nothing),
+            _ => self.append(),
+        }
+    }
+
+    fn append(&mut self) -> (StoreOp, Then) {
+        if self.rng.chance(ratio(1, 8)) {
+            self.term += 1;
+        }
+        self.append_from(self.last + 1)
+    }
+
+    fn append_from(&mut self, from: u64) -> (StoreOp, Then) {
+        let count = *self.rng.pick(&[1, 1, 2, 3, 6]);
+        let names: Vec<(u64, u64)> = (from..from + count).map(|i| (i, self.term)).collect();
+        let entries = names
+            .iter()
+            .map(|&(index, term)| StoreEntry {
+                term: Term(term),
+                index: Index(index),
+                bytes: hash(&[self.seed, term, index]) % (self.bytes_max + 1),
+            })
+            .collect();
+        let then = Then::Log {
+            from,
+            entries: names,
+        };
+        (StoreOp::Append { entries }, then)
+    }
+
+    fn hard_state(&mut self) -> (StoreOp, Then) {
+        self.vote_term = (self.vote_term + self.rng.between(1, 2)).max(self.term);
+        let vote = self.rng.chance(ratio(2, 3));
+        let vote = vote.then(|| NodeId(self.rng.between(1, 3)));
+        let term = Term(self.vote_term);
+        (StoreOp::HardState { term, vote }, Then::Nothing)
+    }
+
+    fn state_bytes(&mut self) -> u64 {
+        let most = *self.rng.pick(&[0, 100, 1500, 6000]);
+        self.rng.between(0, most)
+    }
+
+    fn save(&mut self) -> (StoreOp, Then) {
+        let upto = self.rng.between(self.applied + 1, self.last);
+        let op = StoreOp::Save {
+            upto: Index(upto),
+            bytes: self.state_bytes(),
+            background: self.rng.chance(ratio(1, 2)),
+        };
+        (op, Then::Applied(upto))
+    }
+
+    fn install(&mut self) -> (StoreOp, Then) {
+        let inside = self.last > self.applied && self.rng.chance(ratio(2, 3));
+        let last = match inside {
+            true => self.rng.between(self.applied + 1, self.last),
+            // Ahead of the log, with a gap or without.
+            false => self.last + self.rng.between(1, 10),
+        };
+        let ours = self.terms.get(&last).copied();
+        let keeps = ours.is_some() && self.rng.chance(ratio(1, 2));
+        let term = match ours {
+            Some(ours) if keeps => ours,
+            _ => {
+                self.term += 1;
+                self.term
+            }
+        };
+        let op = StoreOp::Install {
+            last: Index(last),
+            term: Term(term),
+            bytes: self.state_bytes(),
+            background: false,
+        };
+        (op, Then::Installed { last, keeps })
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash => {
+                let (op, then) = self.draw_work();
+                let crash = self.crash(of_work(&op));
+                self.push(crash);
+                self.push(op.clone());
+                self.reopen();
+                self.doubt(op, then);
+            }
+            Fault::Cut => {
+                self.push(StoreOp::Cut { keep: None });
+                self.reopen();
+            }
+            Fault::Kill => {
+                let (op, then) = self.draw_work();
+                let (pattern, nth) = self.aim(of_work(&op));
+                self.push(StoreOp::KillAt { pattern, nth });
+                self.push(op.clone());
+                self.reopen();
+                self.cut_at_times();
+                self.doubt(op, then);
+            }
+            Fault::FailedSync => {
+                let (op, then) = self.draw_work();
+                let is_sync = |aim: &&Aim| matches!(aim.kind, Some(OpKind::Sync | OpKind::SyncDir));
+                let syncs: Vec<&Aim> = of_work(&op).iter().filter(is_sync).collect();
+                let pattern = match syncs.is_empty() {
+                    true => Pattern::any(),
+                    false => self.rng.pick(&syncs).pattern(),
+                };
+                let fault = match self.rng.below(4) {
+                    0 => FaultKind::Enospc,
+                    _ => FaultKind::Eio,
+                };
+                self.fail(op, then, pattern, 1, fault);
+            }
+            Fault::FailedOp => {
+                let (op, then) = self.draw_work();
+                let (mut pattern, nth) = self.aim(of_work(&op));
+                if self.rng.chance(ratio(1, 6)) {
+                    pattern = Pattern {
+                        kind: Some(OpKind::Read),
+                        name: "*".to_owned(),
+                    };
+                }
+                let faults = [FaultKind::Eio, FaultKind::Enospc, FaultKind::Short];
+                let fault = *self.rng.pick(&faults);
+                self.fail(op, then, pattern, nth, fault);
+            }
+            Fault::Full => self.full(),
+        }
+    }
+
+    /// Something fails in this work, or later if it has no such operation. The
+    /// store may die of it; then it is opened without a reboot.
+    fn fail(&mut self, op: StoreOp, then: Then, pattern: Pattern, nth: u64, fault: FaultKind) {
+        let trigger = FailTrigger {
+            pattern,
+            nth,
+            fault,
+        };
+        self.push(StoreOp::Fail(trigger));
+        self.push(op.clone());
+        self.term += 1;
+        // A store that did not die of it goes on.
+        if self.rng.chance(ratio(1, 3)) {
+            for _ in 0..self.rng.between(1, 3) {
+                let (op, then) = self.append();
+                self.push(op);
+                self.take(then);
+            }
+        }
+        if self.rng.chance(ratio(1, 2)) {
+            self.push(StoreOp::Evict);
+        }
+        self.reopen();
+        self.cut_at_times();
+        self.doubt(op, then);
+    }
+
+    fn cut_at_times(&mut self) {
+        if self.rng.chance(ratio(1, 2)) {
+            self.push(StoreOp::Cut { keep: None });
+            self.reopen();
+        }
+    }
+
+    fn full(&mut self) {
+        let bytes = *self.rng.pick(&[0, 512, 1024, 4096, 16_384]);
+        self.push(StoreOp::Full { bytes });
+        for _ in 0..self.rng.between(1, 4) {
+            let (op, then) = self.draw_work();
+            // An install that found no space would have to be done again later.
+            if !matches!(op, StoreOp::Install { .. }) {
+                self.push(op.clone());
+                self.doubt(op, then);
+            }
+        }
+        let crash = self.rng.chance(ratio(1, 3));
+        if crash {
+            // It cannot come up again before there is space.
+            self.push(StoreOp::Cut { keep: None });
+            self.push(StoreOp::Restart);
+        }
+        self.push(StoreOp::Space);
+        if crash {
+            self.reopen();
+        }
+    }
+
+    fn aim(&mut self, aims: &[Aim]) -> (Pattern, u64) {
+        let aim = self.rng.pick(aims);
+        (aim.pattern(), self.rng.between(1, aim.nth_max))
+    }
+
+    fn crash(&mut self, aims: &[Aim]) -> StoreOp {
+        let (pattern, nth) = self.aim(aims);
+        let points = [CrashPoint::Before, CrashPoint::Mid, CrashPoint::After];
+        StoreOp::Crash {
+            trigger: CrashTrigger {
+                pattern,
+                nth,
+                point: *self.rng.pick(&points),
+            },
+            keep: None,
+        }
+    }
+
+    /// Opens the store, at times with the power going in the middle of it, and
+    /// in the middle of the open after that.
+    fn reopen(&mut self) {
+        while self.rng.chance(ratio(1, 4)) {
+            let op = match self.rng.below(4) {
+                0 => {
+                    let (pattern, nth) = self.aim(RECOVERY);
+                    StoreOp::KillAt { pattern, nth }
+                }
+                _ => self.crash(RECOVERY),
+            };
+            self.push(op);
+            self.push(StoreOp::Restart);
+        }
+        self.push(StoreOp::Restart);
+    }
+
+    /// Whatever came before: what was acknowledged is there, in the cache and
+    /// on the disk.
+    fn end(&mut self) {
+        for op in [
+            StoreOp::Space,
+            StoreOp::Restart,
+            StoreOp::Restart,
+            StoreOp::Check,
+            StoreOp::Kill,
+            StoreOp::Restart,
+            StoreOp::Cut { keep: None },
+            StoreOp::Restart,
+            StoreOp::Check,
+        ] {
+            self.push(op);
+        }
+    }
+}

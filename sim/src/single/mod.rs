@@ -1,0 +1,617 @@
+//! One store, driven step by step by a plan: no cluster, no time, no madsim.
+//! What a cluster run does to a store by chance is written down here, operation
+//! by operation, and its trace read as a story.
+
+mod data;
+mod up;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use afterimage_engine::raft::LogView;
+use afterimage_engine::store::{Batch, Options, Store};
+use afterimage_engine::{Error, HardState, Host, Index, Job, NodeId, Step, Term};
+
+use crate::disk::{CrashTrigger, Fates, Keep, OpRecord, Pattern, SimFs, is_excused};
+use crate::env::SimEnv;
+use crate::plan::{Action, Plan, StoreOp};
+use crate::recorder::Recorder;
+use crate::report::RunReport;
+use crate::rng::hash;
+use crate::run::{Detail, RunOptions};
+use crate::trace::{Contents, Style, What};
+use crate::twin::Twin;
+use data::{State, entry, meta};
+use up::{Task, Up};
+
+const NODE: NodeId = NodeId(1);
+const DIR: &str = "/raft";
+/// A task that still has work after this many steps goes in circles.
+const STEPS_MAX: u32 = 100_000;
+
+/// Carries out a plan for one store.
+pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
+    let mut single = Single::new(plan, options);
+    if !opens_by_itself(plan) {
+        single.open_new();
+    }
+    for at in 0..plan.steps.len() {
+        if single.recorder.violation().is_some() {
+            break;
+        }
+        single.carry_out(at);
+    }
+    single.report()
+}
+
+/// Whether the plan begins with a `restart`, or with faults for one to meet.
+fn opens_by_itself(plan: &Plan) -> bool {
+    let first = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Store(
+            StoreOp::Crash { .. }
+            | StoreOp::KillAt { .. }
+            | StoreOp::Fail(_)
+            | StoreOp::Full { .. },
+        ) => None,
+        Action::Store(op) => Some(op),
+        _ => None,
+    });
+    matches!(first, Some(StoreOp::Restart))
+}
+
+struct Single {
+    /// As carried out so far: fates are written back.
+    plan: Plan,
+    options: RunOptions,
+    disk: SimFs,
+    env: Arc<SimEnv>,
+    incarnation: u64,
+    up: Option<Up>,
+    /// Nothing is pending on the disk: the power was cut last.
+    settled: bool,
+    /// The step at hand.
+    current: u32,
+    /// The crash step that waits for the next step.
+    armed: Option<(usize, CrashTrigger)>,
+    /// The kill that does, and how many operations it still lets pass.
+    doom: Option<Doom>,
+    recorder: Recorder,
+    /// File operations so far; stands for the time.
+    ops: u64,
+    /// The number of the latest one within its incarnation, as traces show it.
+    last_op: u64,
+}
+
+/// A process is to be killed after a file operation.
+struct Doom {
+    /// The plan's step.
+    at: usize,
+    pattern: Pattern,
+    left: u64,
+}
+
+impl Doom {
+    fn count(&mut self, op: &OpRecord) {
+        let name = op.to.as_ref().unwrap_or(&op.path);
+        if self.left > 0 && op.kind.mutates() && self.pattern.matches(op.kind, name) {
+            self.left -= 1;
+        }
+    }
+}
+
+/// A step that does not apply says why.
+type Applies = Result<(), &'static str>;
+
+impl Single {
+    fn new(plan: &Plan, options: &RunOptions) -> Self {
+        let disk = SimFs::new(hash(&[plan.seed, 1]));
+        disk.record_ops(true);
+        disk.short_io(plan.disk.short);
+        Single {
+            plan: plan.clone(),
+            options: *options,
+            disk,
+            env: Arc::new(SimEnv::new(plan.seed, "env")),
+            incarnation: 0,
+            up: None,
+            settled: true,
+            current: 0,
+            armed: None,
+            doom: None,
+            recorder: Recorder::new(options.trace.is_some(), options.style(Style::SINGLE)),
+            ops: 0,
+            last_op: 0,
+        }
+    }
+
+    fn record(&mut self, what: What) {
+        self.recorder.record(self.ops, Some(NODE), what);
+    }
+
+    /// A step of a task has at most one file operation, and what the engine
+    /// says in that step it says before it.
+    fn take_records(&mut self) {
+        for event in self.env.take_events() {
+            self.record(What::Engine(event));
+        }
+        for op in self.disk.take_ops() {
+            self.ops += 1;
+            self.last_op = op.n;
+            if let Some(doom) = &mut self.doom {
+                doom.count(&op);
+            }
+            self.record(What::Disk(op));
+        }
+    }
+
+    fn carry_out(&mut self, at: usize) {
+        let step = self.plan.steps[at].clone();
+        self.current = step.id;
+        self.recorder.say(&step.to_string());
+        let Action::Store(op) = step.action else {
+            self.skip(step.id, "for a cluster");
+            return;
+        };
+        match op {
+            StoreOp::Crash { trigger, .. } => {
+                self.missed();
+                self.armed = Some((at, trigger));
+                return;
+            }
+            StoreOp::KillAt { pattern, nth } => {
+                self.missed();
+                let left = nth;
+                self.doom = Some(Doom { at, pattern, left });
+                return;
+            }
+            _ => {}
+        }
+        if let Some((_, trigger)) = &self.armed {
+            self.disk.arm_crash(trigger.clone());
+        }
+        if let Err(why) = self.operate(at, op) {
+            self.skip(step.id, why);
+        }
+        self.take_records();
+        self.disk.disarm_crash();
+        self.missed();
+    }
+
+    /// A crash whose operation did not come is no crash, and says so.
+    fn missed(&mut self) {
+        let armed = self.armed.take().map(|(at, _)| at);
+        for at in armed
+            .into_iter()
+            .chain(self.doom.take().map(|doom| doom.at))
+        {
+            self.skip(self.plan.steps[at].id, "no such operation in the next step");
+        }
+    }
+
+    fn skip(&mut self, id: u32, why: &str) {
+        let note = format!("skip: {why}");
+        self.record(What::Step { id, note });
+    }
+
+    fn operate(&mut self, at: usize, op: StoreOp) -> Applies {
+        match op {
+            StoreOp::Append { entries } => {
+                let from = entries.first().map_or(Index(0), |e| e.index);
+                let batch = Batch {
+                    hard_state: None,
+                    entries: entries.iter().map(entry).collect(),
+                };
+                self.replaceable(from)?;
+                self.submit(|store| store.submit(batch))?;
+            }
+            StoreOp::Truncate { from } => {
+                self.replaceable(from)?;
+                self.submit(|store| store.truncate_suffix(from))?;
+            }
+            StoreOp::HardState { term, vote } => self.hard_state(HardState { term, vote })?,
+            StoreOp::Save {
+                upto,
+                bytes,
+                background,
+            } => {
+                self.save(upto, bytes)?;
+                self.go(Task::Save, background);
+            }
+            StoreOp::Install {
+                last,
+                term,
+                bytes,
+                background,
+            } => {
+                self.install(last, term, bytes)?;
+                self.go(Task::Install, background);
+            }
+            StoreOp::Clean { background } => {
+                self.is_up()?;
+                self.go(Task::Cleaner, background);
+            }
+            StoreOp::Prepare { background } => {
+                self.is_up()?;
+                self.go(Task::Preparer, background);
+            }
+            StoreOp::Wait => {
+                self.is_up()?;
+                self.wait();
+            }
+            StoreOp::Crash { .. } | StoreOp::KillAt { .. } => {
+                unreachable!("handled by the caller")
+            }
+            StoreOp::Cut { keep } => self.cut_power(at, keep),
+            StoreOp::Kill => {
+                self.is_up()?;
+                self.kill();
+            }
+            StoreOp::Restart => {
+                if self.up.is_some() {
+                    self.kill();
+                }
+                self.open();
+            }
+            StoreOp::Fail(trigger) => self.disk.arm_fail(trigger),
+            StoreOp::Full { bytes } => self.disk.limit_space(Some(bytes)),
+            StoreOp::Space => {
+                self.disk.limit_space(None);
+                self.finish(Task::Writer);
+            }
+            StoreOp::Evict => self.disk.evict(),
+            StoreOp::Check => self.check()?,
+        }
+        Ok(())
+    }
+
+    fn is_up(&mut self) -> Result<&mut Up, &'static str> {
+        self.up.as_mut().ok_or("the store is not open")
+    }
+
+    /// Whether the caller may replace the log from here on.
+    fn replaceable(&mut self, from: Index) -> Applies {
+        let up = self.is_up()?;
+        if up.install.is_some() {
+            return Err("an install is under way");
+        }
+        if from <= up.applied {
+            return Err("it was applied");
+        }
+        Ok(())
+    }
+
+    /// Hands something to the writer, and waits for it.
+    fn submit<T>(&mut self, submit: impl FnOnce(&Store) -> Result<T, Error>) -> Applies {
+        let submitted = submit(&self.is_up()?.store);
+        self.take_records();
+        match submitted {
+            Ok(_) => self.finish(Task::Writer),
+            Err(Error::Misuse(why)) => return Err(why),
+            // A term was read and could not be.
+            Err(e) => self.died(&e),
+        }
+        Ok(())
+    }
+
+    fn hard_state(&mut self, next: HardState) -> Applies {
+        let up = self.is_up()?;
+        let now = up.store.hard_state();
+        if up.install.is_some() {
+            return Err("an install is under way");
+        }
+        if next.term < now.term
+            || (next.term == now.term && now.vote.is_some() && next.vote != now.vote)
+        {
+            return Err("the hard state would go back");
+        }
+        let batch = Batch {
+            hard_state: Some(next),
+            entries: Vec::new(),
+        };
+        self.submit(|store| store.submit(batch))
+    }
+
+    fn save(&mut self, upto: Index, bytes: u64) -> Applies {
+        let up = self.is_up()?;
+        if up.save.is_some() {
+            return Err("a save is under way");
+        }
+        if upto > up.store.durable_index() || upto < up.store.first_index() {
+            return Err("not in the durable log");
+        }
+        let last_term = match up.store.term(upto) {
+            Ok(term) => term,
+            Err(e) => {
+                self.take_records();
+                self.died(&e);
+                return Ok(());
+            }
+        };
+        up.applied = up.applied.max(upto);
+        let state = Box::new(State::new(upto, last_term, bytes));
+        up.save = Some(up.store.save_snapshot(meta(upto, last_term), state));
+        Ok(())
+    }
+
+    fn install(&mut self, last: Index, term: Term, bytes: u64) -> Applies {
+        let up = self.is_up()?;
+        if up.install.is_some() {
+            return Err("an install is under way");
+        }
+        if up.is_stalled() {
+            return Err("batches wait for space");
+        }
+        // What was applied is committed, and so in every leader's history.
+        if last <= up.applied && up.store.term(last).is_ok_and(|ours| ours != term) {
+            return Err("it contradicts what was applied");
+        }
+        let mut install = up.store.install(meta(last, term));
+        install.push(0, State::new(last, term, bytes).into_bytes(), true);
+        up.install = Some(install);
+        Ok(())
+    }
+
+    /// Runs a task to its end, or lets it run beside what comes.
+    fn go(&mut self, task: Task, background: bool) {
+        match (background, &mut self.up) {
+            (true, Some(up)) => {
+                up.background.insert(task);
+            }
+            _ => self.finish(task),
+        }
+    }
+
+    /// Runs a task until it has nothing more to do, or waits for space, or the
+    /// store is down; what is in the background takes turns with it.
+    fn finish(&mut self, task: Task) {
+        for _ in 0..STEPS_MAX {
+            match self.step(task) {
+                Some(Step::Ran) => self.step_background(Some(task)),
+                Some(Step::Idle | Step::Stalled) | None => return,
+            };
+        }
+        self.recorder.panicked(format!("{task:?} never ends"));
+    }
+
+    /// Runs what is in the background until it has nothing more to do.
+    fn wait(&mut self) {
+        for _ in 0..STEPS_MAX {
+            if !self.step_background(None) {
+                return;
+            }
+        }
+        self.recorder.panicked("the background never ends".into());
+    }
+
+    /// One step of each task in the background; whether any of them did something.
+    fn step_background(&mut self, except: Option<Task>) -> bool {
+        let Some(up) = &self.up else { return false };
+        let mut ran = false;
+        for task in up.background.clone() {
+            if Some(task) == except {
+                continue;
+            }
+            match self.step(task) {
+                Some(Step::Ran) => ran = true,
+                // It would only try, fail and leave garbage, over and over.
+                Some(Step::Stalled) => self.up.iter_mut().for_each(|up| {
+                    up.background.remove(&task);
+                }),
+                _ => {}
+            }
+        }
+        ran
+    }
+
+    /// One step of a task; `None`: the store is down.
+    fn step(&mut self, task: Task) -> Option<Step> {
+        let result = self.up.as_mut()?.step(task);
+        self.take_records();
+        if self.power_went() || self.killed() {
+            return None;
+        }
+        let error = match result {
+            Ok(step) => return Some(step),
+            Err(error) => error,
+        };
+        let poisoned = self.up.as_ref().is_some_and(|up| up.store.is_poisoned());
+        if poisoned || !is_excused(&error) {
+            self.died(&error);
+            return None;
+        }
+        // A fault that spoilt a file on which nothing rests yet.
+        let id = self.current;
+        let note = format!("gave up: {error}");
+        self.record(What::Step { id, note });
+        Some(Step::Idle)
+    }
+
+    /// The first open, of an empty directory: always the same, so that the
+    /// story begins behind it.
+    fn open_new(&mut self) {
+        let mark = self.recorder.mark();
+        self.recorder.say("open");
+        self.open();
+        if self.up.is_some() && self.options.trace != Some(Detail::Everything) {
+            let last = self.last_op;
+            self.recorder.shorten(
+                mark,
+                &format!("open                 a new store, .1 to .{last}"),
+            );
+        }
+    }
+
+    fn open(&mut self) {
+        self.incarnation += 1;
+        let incarnation = self.incarnation;
+        let bug = self.options.mutant.and_then(|m| m.fs_bug());
+        let cluster = &self.plan.cluster;
+        let options = Options {
+            segment_bytes: cluster.segment_bytes,
+            cache_bytes: cluster.cache_bytes as usize,
+            chunk_bytes: cluster.chunk_bytes as usize,
+            mutants: self.options.mutant.map(|m| m.engine()).unwrap_or_default(),
+        };
+        let twin = Twin {
+            disk: self.disk.fork(),
+            dir: Path::new(DIR),
+            options: options.clone(),
+            bug,
+            settled: std::mem::take(&mut self.settled),
+            draw: hash(&[self.plan.seed, incarnation, self.ops]),
+        };
+        let host = Host {
+            fs: crate::mutants::wrap(self.disk.boot(), bug),
+            env: self.env.clone(),
+        };
+        self.record(What::Boot { incarnation });
+        let Some(opened) = self.run_job(Store::open(host, Path::new(DIR), options)) else {
+            return;
+        };
+        let store = match opened {
+            Ok((store, _)) => store,
+            Err(e) => {
+                let excused = is_excused(&e);
+                let error = e.to_string();
+                self.record(What::OpenFailed { error, excused });
+                self.disk.kill();
+                return;
+            }
+        };
+        let contents = Contents::read(&store);
+        self.take_records();
+        match contents {
+            Ok(contents) => {
+                self.up = Some(Up::new(store));
+                self.record(What::Up(contents));
+                let contents = twin.reopen();
+                self.record(What::Reopened { contents });
+            }
+            Err(e) => self.died(&e),
+        }
+    }
+
+    /// Runs a job to its end; `None` if the power went.
+    fn run_job<T>(&mut self, mut job: Job<T>) -> Option<T> {
+        for _ in 0..STEPS_MAX {
+            let result = job.step();
+            self.take_records();
+            if self.disk.crash_fired() || self.doom.as_ref().is_some_and(|d| d.left == 0) {
+                drop(job);
+                assert!(self.power_went() || self.killed());
+                return None;
+            }
+            if result.is_some() {
+                return result;
+            }
+        }
+        self.recorder.panicked("the open never ends".to_owned());
+        None
+    }
+
+    /// Reads everything back: what was acknowledged must be there.
+    fn check(&mut self) -> Applies {
+        let contents = Contents::read(&self.is_up()?.store);
+        self.take_records();
+        let contents = match contents {
+            Ok(contents) => contents,
+            Err(e) => {
+                self.died(&e);
+                return Ok(());
+            }
+        };
+        let (first, last) = (contents.first_index, contents.last_index);
+        self.record(What::Read(contents));
+        if self.recorder.violation().is_none() {
+            let durable = self.recorder.model().node(NODE).store.durable_index();
+            self.judged("ok", &format!("acked-durable       acked up to {durable}"));
+            self.judged("ok", "no-resurrection");
+            let extent = match first <= last {
+                true => format!("{first}..{last}"),
+                false => "none".to_owned(),
+            };
+            self.judged("ok", &format!("log-contiguous      {extent}"));
+            self.judged("ok", "snapshot-covers-log");
+            self.judged("ok", "recovery-idempotent");
+        }
+        Ok(())
+    }
+
+    /// A line of the judges, in the columns of the trace.
+    fn judged(&mut self, how: &str, what: &str) {
+        self.recorder.say(&format!("  {how:<16}{what}"));
+    }
+
+    fn kill(&mut self) {
+        self.up = None;
+        self.disk.kill();
+        self.record(What::Killed);
+    }
+
+    /// Whether the operation came after which the process is to die.
+    fn killed(&mut self) -> bool {
+        if self.doom.take_if(|doom| doom.left == 0).is_none() {
+            return false;
+        }
+        self.kill();
+        true
+    }
+
+    fn died(&mut self, error: &Error) {
+        self.up = None;
+        self.disk.kill();
+        let excused = is_excused(error);
+        let error = error.to_string();
+        self.record(What::Died { error, excused });
+    }
+
+    /// Whether the armed power cut fired; then its fates are drawn.
+    fn power_went(&mut self) -> bool {
+        if !self.disk.crash_fired() {
+            return false;
+        }
+        let Some((at, _)) = self.armed.take() else {
+            unreachable!("a crash fires only if it was armed");
+        };
+        let keep = match &self.plan.steps[at].action {
+            Action::Store(StoreOp::Crash { keep, .. }) => keep.clone(),
+            _ => None,
+        };
+        self.cut_power(at, keep);
+        true
+    }
+
+    fn cut_power(&mut self, at: usize, keep: Option<Keep>) {
+        self.up = None;
+        let id = u64::from(self.plan.steps[at].id);
+        let fates = match keep {
+            Some(keep) => Fates::Explicit(keep),
+            None => Fates::Random(hash(&[self.plan.seed, id])),
+        };
+        let report = self.disk.power_cut(&fates);
+        if let Action::Store(StoreOp::Crash { keep, .. } | StoreOp::Cut { keep }) =
+            &mut self.plan.steps[at].action
+        {
+            *keep = Some(report.keep.clone());
+        }
+        self.settled = true;
+        self.record(What::PowerCut(report));
+    }
+
+    fn report(mut self) -> RunReport {
+        self.missed();
+        let unmet = self.disk.disarm_fails();
+        if unmet > 0 {
+            self.judged("unmet", &format!("{unmet} armed failures"));
+        }
+        match self.recorder.violation().cloned() {
+            Some(v) => {
+                let detail = v.detail.strip_prefix("n1: ").unwrap_or(&v.detail);
+                self.judged("FAIL", &format!("{:<19} {detail}", v.invariant.name()));
+                self.recorder.say("FAIL");
+            }
+            None => self.recorder.say("PASS"),
+        }
+        self.recorder.into_report(self.plan, self.ops, 0)
+    }
+}

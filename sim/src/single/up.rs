@@ -1,0 +1,88 @@
+//! The open store and its tasks, one step at a time.
+
+use std::collections::BTreeSet;
+
+use afterimage_engine::store::{Cleaner, Install, Preparer, Store, Writer};
+use afterimage_engine::{Index, Job, Result, Step};
+
+/// Who can do the next file operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Task {
+    Writer,
+    Cleaner,
+    Preparer,
+    Save,
+    Install,
+}
+
+/// The open store, and its tasks.
+pub(super) struct Up {
+    pub store: Store,
+    writer: Writer,
+    cleaner: Cleaner,
+    preparer: Preparer,
+    pub save: Option<Job<Result<bool>>>,
+    pub install: Option<Install>,
+    /// These take a step for each step of whatever is done.
+    pub background: BTreeSet<Task>,
+    /// A state machine was at this index: a snapshot of it was begun. What it
+    /// has applied is committed and never replaced.
+    pub applied: Index,
+}
+
+impl Up {
+    pub fn new(store: Store) -> Self {
+        Up {
+            writer: store.writer(),
+            cleaner: store.cleaner(),
+            preparer: store.preparer(),
+            save: None,
+            install: None,
+            background: BTreeSet::new(),
+            applied: store.snapshot().map_or(Index(0), |s| s.last_index),
+            store,
+        }
+    }
+
+    /// Batches wait for space.
+    pub fn is_stalled(&self) -> bool {
+        self.writer.has_work()
+    }
+
+    /// At most one file operation of a task; `Idle` when it is done.
+    pub fn step(&mut self, task: Task) -> Result<Step> {
+        let step = match task {
+            Task::Writer => self.writer.step(),
+            Task::Cleaner => self.cleaner.step(),
+            Task::Preparer => self.preparer.step(),
+            Task::Save => match self.save.as_mut().map(Job::step) {
+                Some(None) => Ok(Step::Ran),
+                Some(Some(result)) => {
+                    self.save = None;
+                    result.map(|_| Step::Idle)
+                }
+                None => Ok(Step::Idle),
+            },
+            Task::Install => match self.install.as_mut() {
+                Some(install) => match install.step() {
+                    Ok(_) if install.outcome().is_none() => Ok(Step::Ran),
+                    ended => {
+                        self.install = None;
+                        ended.map(|_| Step::Idle)
+                    }
+                },
+                None => Ok(Step::Idle),
+            },
+        };
+        // A job has an end; the cleaner and the preparer wait for more.
+        let ended = match task {
+            Task::Save => self.save.is_none(),
+            Task::Install => self.install.is_none(),
+            _ => false,
+        };
+        if ended {
+            self.background.remove(&task);
+        }
+        step
+    }
+}
