@@ -7,6 +7,7 @@
 mod acked_durable;
 mod converges;
 mod election_safety;
+mod follower_commit;
 mod fresh_reads;
 mod hard_state_monotonic;
 mod leader_completeness;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Box<dyn Judge>> {
         Box::new(log_matching::LogMatching::default()),
         Box::new(leader_completeness::LeaderCompleteness::default()),
         Box::new(state_machine_safety::StateMachineSafety::default()),
+        Box::new(follower_commit::FollowerCommit::default()),
         Box::new(fresh_reads::FreshReads::default()),
         Box::new(converges::Converges::default()),
     ]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use afterimage_engine::raft::LogView;
-use afterimage_engine::store::{Batch, Options, Store};
+use afterimage_engine::store::{Batch, Install, Options, Store};
 use afterimage_engine::{Error, HardState, Host, Index, Job, NodeId, Step, Term};
 
 use crate::disk::{CrashTrigger, Fates, Keep, OpRecord, Pattern, SimFs, is_excused};
@@ -315,6 +315,10 @@ impl Single {
         let up = self.is_up()?;
         if up.save.is_some() {
             return Err("a save is under way");
+        }
+        let contradicts = |install: &Install| upto >= install.meta().last_index;
+        if up.install.as_ref().is_some_and(contradicts) {
+            return Err("a newer snapshot is under way");
         }
         if upto > up.store.durable_index() || upto < up.store.first_index() {
             return Err("not in the durable log");
