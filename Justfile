@@ -24,9 +24,15 @@ replay seed_or_file *args:
 mutants *args:
     cargo sim mutants {{args}}
 
-# How many seeds a second one core runs.
+# A long campaign, to the end whatever it finds: 20,000 seeds.
+campaign *args:
+    cargo sim run --seeds 10000 --keep-going {{args}}
+
+# Appends on the real disk, against bare writes and syncs; then simulated time
+# per second on one core.
 bench:
-    cargo sim run --seeds 200 --jobs 1
+    cargo bench --package afterimage-engine
+    cargo sim run --seeds 100 --jobs 1
 
 # What the gate says of form.
 lint:

@@ -128,6 +128,7 @@ pub struct ListedProfile {
 #[derive(Serialize)]
 pub struct ListedInvariant {
     pub name: &'static str,
+    pub about: &'static str,
 }
 
 #[derive(Serialize)]

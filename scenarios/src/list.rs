@@ -24,7 +24,10 @@ pub fn list(args: &ListArgs) -> Result<Status, Error> {
         .iter()
         .map(|&(name, about)| [name, about, ""])
         .collect();
-    let invariants: Vec<_> = Invariant::ALL.iter().map(|i| [i.name(), "", ""]).collect();
+    let invariants: Vec<_> = Invariant::ALL
+        .iter()
+        .map(|i| [i.name(), i.about(), ""])
+        .collect();
     let mutants: Vec<_> = catalogue()
         .iter()
         .map(|m| [m.name, m.what, m.source])
@@ -69,6 +72,7 @@ fn names() -> json::List {
             .iter()
             .map(|invariant| json::ListedInvariant {
                 name: invariant.name(),
+                about: invariant.about(),
             })
             .collect(),
         mutants: catalogue()

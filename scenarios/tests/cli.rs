@@ -230,6 +230,14 @@ fn a_planted_bug_is_caught_and_its_file_replays() {
     let replayed = shell.json(&format!("replay {file} --mutant {mutant}"), 1);
     assert_eq!(replayed["invariant"], failure["invariant"]);
     assert_eq!(replayed["file"].as_str(), Some(file));
+    // Not only the same verdict: the file is the same run as the seed.
+    let (seed, scenario) = (&failure["seed"], failure["scenario"].as_str());
+    let scenario = scenario.expect("a name");
+    let line = format!("replay {seed} --scenario {scenario} --mutant {mutant}");
+    let drawn = shell.json(&line, 1);
+    for field in ["digest", "events", "detail"] {
+        assert_eq!(drawn[field], replayed[field], "{field}");
+    }
     let regress = shell.json("regress found", 0);
     assert_eq!(regress["passed"], 1, "the file expects what was found");
 }

@@ -4,16 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 macro_rules! invariants {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
+    ($(#[doc = $about:literal] $variant:ident = $name:literal),* $(,)?) => {
         /// A rule that must hold in every run. A failure is identified by the
         /// rule's name, never by the text of a message.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Invariant { $($(#[$doc])* $variant),* }
+        pub enum Invariant { $(#[doc = $about] $variant),* }
 
         impl Invariant {
             pub const ALL: &[Invariant] = &[$(Invariant::$variant),*];
             pub fn name(self) -> &'static str {
                 match self { $(Invariant::$variant => $name),* }
+            }
+            /// What it says, in one sentence: its documentation.
+            pub fn about(self) -> &'static str {
+                match self { $(Invariant::$variant => $about.trim_ascii()),* }
             }
         }
     };
