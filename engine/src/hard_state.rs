@@ -24,6 +24,8 @@ use crate::ids::{NodeId, Term};
 pub(crate) const NAME: &str = "hardstate";
 const MAGIC: &[u8; 8] = b"AFTIM-HS";
 pub(crate) const VERSION: u32 = 1;
+/// The sequence that counts in a new file.
+const FIRST: u64 = 1;
 
 /// One slot's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +85,8 @@ pub(crate) struct HardStateFile {
 }
 
 impl HardStateFile {
-    /// Creates the file, durable with its name.
+    /// Creates the file, durable with its name; the name of the directory
+    /// itself is the caller's.
     pub async fn create(dir: &Dir, log_id: u64, tmp: &str) -> Result<Self> {
         let slot = |sequence| Slot {
             log_id,
@@ -91,17 +94,16 @@ impl HardStateFile {
             hard_state: HardState::default(),
         };
         let file = dir.create_new(tmp).await?;
-        let mut both = slot(0).encode().to_vec();
-        both.extend(slot(1).encode());
+        let mut both = slot(FIRST - 1).encode().to_vec();
+        both.extend(slot(FIRST).encode());
         file.write_all(&both, 0).await?;
         // Sync before rename: a file under this name must have two valid slots.
         file.sync(SyncMode::All).await?;
         dir.rename(tmp, NAME).await?;
         dir.sync().await?;
-        dir.sync_parent().await?;
         Ok(HardStateFile {
             file: file.renamed(dir.join(NAME)),
-            current: slot(1),
+            current: slot(FIRST),
         })
     }
 
@@ -128,6 +130,12 @@ impl HardStateFile {
                 what: Corruption::HardState,
             }),
         }
+    }
+
+    /// Whether nothing was written since the file was created: no open of this
+    /// store came to its end yet.
+    pub fn is_new(&self) -> bool {
+        self.current.sequence == FIRST
     }
 
     /// Writes the other slot. Durable on return; after an error either state counts.

@@ -18,8 +18,8 @@ pub enum Error {
     },
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
-    #[error("only one of --json and --junit can be standard output")]
-    TwoOnStdout,
+    #[error("--json and --junit cannot both go to {}", .0.display())]
+    SamePlace(PathBuf),
     #[error("{}: {what}", .path.display())]
     SeedFile { path: PathBuf, what: String },
     #[error("no *.toml file in {}", .0.display())]

@@ -118,11 +118,15 @@ pub struct Outputs {
 
 impl Outputs {
     pub fn open(json: Option<&Path>, junit: Option<&Path>) -> Result<Self, Error> {
+        if let (Some(json), Some(junit)) = (json, junit)
+            && json == junit
+        {
+            return Err(Error::SamePlace(json.to_owned()));
+        }
         let json = json.map(Sink::open).transpose()?;
         let junit = junit.map(Sink::open).transpose()?;
         let on_stdout = |sink: &Option<Sink>| matches!(sink, Some(Sink::Stdout));
         let out = match (on_stdout(&json), on_stdout(&junit)) {
-            (true, true) => return Err(Error::TwoOnStdout),
             (false, false) => Out::stdout(),
             _ => Out::stderr(),
         };

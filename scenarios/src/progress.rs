@@ -84,9 +84,11 @@ impl Drop for Progress {
 }
 
 fn bar(what: &str, total: Option<u64>) -> ProgressBar {
+    // What does not fit into a narrow terminal is cut: a bar of two lines would
+    // leave traces when it is drawn again.
     let template = match total {
-        Some(_) => format!("{{elapsed:>4}} {{bar:24}} {{pos}}/{{len}} {what}{{msg}}"),
-        None => format!("{{elapsed:>4}} {{spinner}} {{pos}} {what}{{msg}}"),
+        Some(_) => format!("{{elapsed:>4}} {{bar:16}} {{pos}}/{{len}} {what}{{wide_msg}}"),
+        None => format!("{{elapsed:>4}} {{spinner}} {{pos}} {what}{{wide_msg}}"),
     };
     let style = ProgressStyle::with_template(&template).expect("a literal template");
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_style(style);

@@ -97,6 +97,7 @@ fn wrong_usage_is_one_line_and_status_2() {
         ("run --seeds 1 --json no/such/dir.json", "no/such/dir.json"),
         ("run --seeds 1 --junit no/such/dir.xml", "no/such/dir.xml"),
         ("run --seeds 1 --json - --junit -", "--junit"),
+        ("run --seeds 1 --json report --junit report", "report"),
         ("replay", "SEED_OR_FILE"),
         ("replay no/such.toml", "no/such.toml"),
         ("replay bad.toml", "bad.toml"),

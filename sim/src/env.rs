@@ -33,6 +33,7 @@ impl SimEnv {
         }
     }
 
+    #[cfg(madsim)] // Only a world has a clock.
     pub fn set_now(&self, now_us: u64) {
         self.now_us.store(now_us, Ordering::Relaxed);
     }

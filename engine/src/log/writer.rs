@@ -101,7 +101,11 @@ impl Writer {
             Err(e) if e.is_no_space() && !self.shared.state().poisoned => {
                 // Nothing was promised. Bytes behind the last record may be
                 // there now: go on in a new segment, which hides them.
-                self.shared.state().active = None;
+                {
+                    let mut state = self.shared.state();
+                    state.active = None;
+                    state.stalled = Some(e);
+                }
                 self.stalled = Some(group);
                 self.shared.observe(Event::Stalled);
                 Ok(Step::Stalled)
@@ -156,6 +160,7 @@ fn complete(shared: &Shared, group: &Group) {
         let mut state = shared.state();
         state.persisted = group.ticket;
         state.writing = false;
+        state.stalled = None;
         let mut durable = state.written_index;
         // A batch behind this group may have replaced some of it meanwhile.
         for from in state.queue.iter().filter_map(|c| c.truncate_from) {

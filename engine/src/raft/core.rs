@@ -61,7 +61,7 @@ pub struct NotLeader {
 
 /// One member's Raft.
 ///
-/// After an error, which always comes from the log, drop it and recover.
+/// After an error that comes from the log, drop it and recover.
 /// Members trust each other: the transport delivers a message whole or not at
 /// all, but it may lose, repeat, reorder and delay them.
 #[derive(Debug)]
@@ -349,7 +349,8 @@ impl Raft {
         self.durability.hard_state_changed();
         // What equals the new leader's log is not known, but what is committed.
         self.verified_index = Index(0);
-        self.acked_index = Index(0);
+        // And that it has anyway: not a word about it unasked.
+        self.acked_index = self.acknowledgeable_index();
     }
 
     pub(super) fn vote_for(&mut self, candidate: NodeId) {

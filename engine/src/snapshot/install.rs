@@ -90,7 +90,7 @@ impl Install {
     /// # Errors
     /// On a full disk nothing has changed: drop this and begin again later.
     /// Others: the old snapshot and log are whole. A failed rename or directory
-    /// sync poisons, whatever its reason.
+    /// sync poisons, whatever its reason, and so does dropping this between the two.
     pub fn step(&mut self) -> Result<Step> {
         if !self.has_work() {
             return Ok(Step::Idle);
@@ -207,7 +207,16 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
         // After the rename a crash may leave either log.
         shared.observe(Event::TruncateRequested { from });
     }
-    let reader = publish(shared, finished).await?;
+    let reader = match publish(shared, finished).await {
+        Ok(reader) => reader,
+        Err(e) => {
+            if !kept_suffix {
+                // The observer was told that the log may be gone.
+                shared.poison();
+            }
+            return Err(e);
+        }
+    };
     let meta = reader.meta().clone();
     {
         let mut state = shared.state();
@@ -226,6 +235,11 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
 fn is_drained(shared: &Shared) -> Result<bool> {
     let state = shared.state();
     state.check_open()?;
+    if let Some(full) = &state.stalled {
+        // The writer waits for space, and the file that was received may be
+        // what takes it: give it back and begin again later.
+        return Err(full.clone());
+    }
     Ok(state.queue.is_empty() && !state.writing)
 }
 

@@ -96,17 +96,32 @@ pub(super) async fn publish(shared: &Shared, finished: Finished) -> Result<Snaps
     }
     // From here on either snapshot may be the one that a crash leaves, and one
     // that discards the log takes with it whatever is acknowledged meanwhile. So
-    // every error poisons, also that the disk is full.
-    let renamed = async {
-        shared.dir.rename(&tmp, super::NAME).await?;
-        shared.dir.sync().await
-    }
-    .await;
-    if let Err(e) = renamed {
+    // every error poisons, also that the disk is full: by now an install has
+    // said that the log is to go.
+    let mut unknown = Unknown(Some(shared));
+    if let Err(e) = shared.dir.rename(&tmp, super::NAME).await {
         shared.poison();
         return Err(e);
     }
+    if let Err(e) = shared.dir.sync().await {
+        shared.poison();
+        return Err(e);
+    }
+    unknown.0 = None;
     Ok(reader)
+}
+
+/// Poisons when it is dropped, unless it is known by then which snapshot is the
+/// current one: a job may be dropped between any two of its steps.
+struct Unknown<'a>(Option<&'a Shared>);
+
+impl Drop for Unknown<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            // Not observed: whoever drops a job is mostly going down himself.
+            shared.state().poisoned = true;
+        }
+    }
 }
 
 /// Held from the decision whether a snapshot is taken until it is durable.

@@ -104,13 +104,27 @@ impl Store {
     /// # Errors
     /// [`Error::Poisoned`] after a failed write or sync. [`Error::Misuse`] if the
     /// entries leave a gap, go back in term, or would replace what the snapshot
-    /// covers.
+    /// covers. [`Error::Io`] or [`Error::Corrupt`] if the term before entries
+    /// that replace others can't be read.
     pub fn submit(&self, batch: Batch) -> Result<Ticket> {
+        let mut term_before = None;
+        if let Some(first) = batch.entries.first() {
+            term_before = match self.term(first.index.prev()) {
+                Ok(term) => Some(term),
+                Err(Error::Unavailable { .. } | Error::Purged { .. }) => None,
+                Err(e) => return Err(e),
+            };
+        }
         let mut state = self.shared.state();
         state.check_open()?;
         let mut truncate_from = None;
         if let Some(first) = batch.entries.first() {
             self.check_entries(&state, &batch.entries)?;
+            if term_before.is_some_and(|before| first.term < before) {
+                return Err(Error::Misuse(
+                    "the term of an entry is below that of the one before",
+                ));
+            }
             if first.index <= state.last_index {
                 truncate_from = Some(first.index);
             }
@@ -201,11 +215,6 @@ impl Store {
         if first.index <= state.snapshot_end().0 {
             return Err(Error::Misuse("the snapshot covers what would be replaced"));
         }
-        if first.index == state.last_index.next() && first.term < state.last_term {
-            return Err(Error::Misuse(
-                "the term of an entry is below the last one's",
-            ));
-        }
         for pair in entries.windows(2) {
             if pair[1].index != pair[0].index.next() {
                 return Err(Error::Misuse("the indexes of a batch have a gap"));
@@ -271,7 +280,7 @@ impl Store {
     /// # Errors
     /// On a full disk nothing has changed; try again later. On others, too, the
     /// old snapshot is whole. A failed rename or directory sync poisons, whatever
-    /// its reason.
+    /// its reason, and so does dropping the job between the two.
     pub fn save_snapshot(
         &self,
         meta: SnapshotMeta,

@@ -90,6 +90,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         garbage: Vec::new(),
         publishing: false,
         writing: false,
+        stalled: None,
         poisoned: false,
     };
     let mut unproven = tail.unproven;
@@ -132,6 +133,12 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     }
     make_durable(&shared, unproven, tail.end, &mut report).await?;
     let mut file = shared.state().hard_state_file.clone();
+    if file.is_new() {
+        // Also where the file was found: the open that created the directory
+        // may have ended right before this. The write below is the proof that
+        // it was done.
+        shared.dir.sync_parent().await?;
+    }
     file.write(hard_state).await?;
     {
         let mut state = shared.state();

@@ -101,6 +101,8 @@ pub(crate) struct State {
     pub publishing: bool,
     /// The writer has a group in its hands.
     pub writing: bool,
+    /// Why that group waits: there was no space for it.
+    pub stalled: Option<Error>,
     pub poisoned: bool,
 }
 

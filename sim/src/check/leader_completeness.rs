@@ -1,7 +1,9 @@
 //! leader-completeness: a leader has every entry committed in earlier terms
 //! (Raft thesis, figure 3.2).
 
-use afterimage_engine::{Event, Role, Term};
+use std::collections::BTreeMap;
+
+use afterimage_engine::{Event, Index, NodeId, Role, Term};
 
 use super::{Judge, Model, NodeModel, broken};
 use crate::trace::{Record, What};
@@ -9,23 +11,51 @@ use crate::verdict::{Invariant::LeaderCompleteness as RULE, Violation};
 
 /// Looked at when a node becomes leader. An entry committed in a later term
 /// than the leader's is no reproach: it won by votes that were given before.
-pub struct LeaderCompleteness;
+///
+/// And where a leader commits: by an entry of its own term only. One of an
+/// older term may be on a quorum and still be replaced by a later leader
+/// (thesis, 3.6.2; figure 8 of the paper), which luck alone hardly ever shows.
+#[derive(Default)]
+pub struct LeaderCompleteness {
+    /// Who leads, in which term.
+    leaders: BTreeMap<NodeId, Term>,
+}
 
 impl Judge for LeaderCompleteness {
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
-        let (
-            What::Engine(Event::RoleChanged {
-                term,
-                role: Role::Leader,
-                ..
-            }),
-            Some((id, node)),
-        ) = (&record.what, model.node_of(record))
-        else {
+        let Some((id, node)) = model.node_of(record) else {
             return Ok(());
         };
-        check(model, node, *term)
-            .or_else(|what| broken(RULE, format!("n{id}, leader of term {term}: {what}")))
+        let found = match &record.what {
+            What::Boot { .. } => {
+                self.leaders.remove(&id);
+                Ok(())
+            }
+            What::Engine(Event::RoleChanged { term, role, .. }) => {
+                self.leaders.remove(&id);
+                if *role != Role::Leader {
+                    return Ok(());
+                }
+                self.leaders.insert(id, *term);
+                check(model, node, *term)
+            }
+            What::Engine(Event::Committed { index, .. }) => match self.leaders.get(&id) {
+                Some(term) => check_commit(node, *index, *term),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        };
+        found.or_else(|what| broken(RULE, format!("n{id}: {what}")))
+    }
+}
+
+fn check_commit(node: &NodeModel, index: Index, term: Term) -> Result<(), String> {
+    match node.store.entry(index) {
+        Some(entry) if entry.term != term => Err(format!(
+            "the leader of term {term} commits by {}/{index}, of an older term",
+            entry.term
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -57,7 +87,7 @@ fn check(model: &Model, node: &NodeModel, term: Term) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use afterimage_engine::Role::Leader;
+    use afterimage_engine::Role::{Follower, Leader};
 
     use super::super::testing::*;
     use super::RULE;
@@ -81,6 +111,15 @@ mod tests {
             .append(2, &[e(1, 1), e(2, 2)])
             .role(2, 2, Leader)
             .breaks(RULE);
+    }
+
+    #[test]
+    fn a_leader_commits_by_an_entry_of_its_own_term() {
+        let leader = || Stream::new().append(1, &[e(1, 1)]).role(1, 2, Leader);
+        leader().append(1, &[e(2, 2)]).committed(1, 2, 2).passes();
+        leader().committed(1, 1, 2).breaks(RULE);
+        // Who only follows learns of commits in any order.
+        leader().role(1, 3, Follower).committed(1, 1, 3).passes();
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn all() -> Vec<Box<dyn Judge>> {
         Box::new(persist_before_send::PersistBeforeSend),
         Box::new(election_safety::ElectionSafety::default()),
         Box::new(log_matching::LogMatching::default()),
-        Box::new(leader_completeness::LeaderCompleteness),
+        Box::new(leader_completeness::LeaderCompleteness::default()),
         Box::new(state_machine_safety::StateMachineSafety::default()),
         Box::new(fresh_reads::FreshReads::default()),
         Box::new(converges::Converges::default()),

@@ -112,7 +112,7 @@ pub(super) fn cluster_actions() -> Vec<Action> {
             pattern: any_operation(),
             nth: 0,
             point: CrashPoint::Before,
-            recovery: false,
+            during: None,
             down_ms: 500,
             keep: None,
         },
@@ -232,12 +232,12 @@ impl Line for Action {
                 pattern,
                 nth,
                 point,
-                recovery,
+                during,
                 down_ms,
                 keep,
             } => {
                 v.word("target", target)?;
-                v.flag("recovery", recovery)?;
+                v.option("during", during)?;
                 if v.given("op") {
                     // Who names an operation means the first one, not "at once".
                     *nth = 1;

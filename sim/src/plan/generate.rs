@@ -83,9 +83,10 @@ fn ratio(numerator: u32, denominator: u32) -> Ratio {
 fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
     Cluster {
         nodes,
-        tick_ms: 10,
-        election_ticks: *rng.pick(&[10, 12, 15, 20]),
-        heartbeat_ticks: *rng.pick(&[2, 3, 4, 5]),
+        // Elections after 160 to 600 ms, heartbeats every 20 to 80 ms.
+        tick_ms: *rng.pick(&[10, 20, 20]),
+        election_ticks: *rng.pick(&[8, 10, 12, 15]),
+        heartbeat_ticks: *rng.pick(&[2, 3, 4]),
         // Small, so that a run rolls and cleans many times.
         segment_bytes: *rng.pick(&[1024, 2048, 4096, 8192, 16_384]),
         chunk_bytes: *rng.pick(&[256, 512, 1024, 2048]),
@@ -134,17 +135,25 @@ fn draw_disk(rng: &mut SimRng) -> Disk {
         } else {
             ratio(0, 1)
         },
+        // A job that stalls lets the others overtake it.
+        stall: if rng.chance(ratio(1, 2)) {
+            ratio(1, *rng.pick(&[100, 300, 1000]))
+        } else {
+            ratio(0, 1)
+        },
+        stall_us_max: *rng.pick(&[20_000, 100_000, 500_000]),
     }
 }
 
 fn draw_workload(rng: &mut SimRng) -> Workload {
     Workload {
-        clients: rng.between(1, 5) as u32,
+        clients: rng.between(1, 4) as u32,
+        readers: rng.below(3) as u32,
         keys: rng.between(1, 8) as u32,
         // A record of several sectors can be torn.
         value_bytes_max: *rng.pick(&[16, 100, 500, 2000]),
         reads: ratio(*rng.pick(&[1, 3, 5, 7]), 10),
-        think_ms_max: *rng.pick(&[0, 5, 20, 50]),
+        think_ms_max: *rng.pick(&[20, 50, 100, 200]),
         timeout_ms: *rng.pick(&[300, 1000, 3000]),
     }
 }

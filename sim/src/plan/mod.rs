@@ -18,7 +18,7 @@ pub use generate::{UnknownScenario, generate};
 pub use seed_file::SeedFile;
 pub use text::{PlanError, Problem};
 
-use afterimage_engine::{Index, NodeId, Term};
+use afterimage_engine::{Index, NodeId, Phase, Term};
 
 use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, Keep, Pattern};
 use crate::rng::Ratio;
@@ -79,11 +79,16 @@ pub struct Disk {
     pub sync_us_min: u64,
     pub sync_us_max: u64,
     pub short: Ratio,
+    /// A file operation takes up to `stall_us_max` longer.
+    pub stall: Ratio,
+    pub stall_us_max: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     pub clients: u32,
+    /// So many more clients only read, and stay with a member as long as it answers.
+    pub readers: u32,
     pub keys: u32,
     /// Bytes of padding in a put, at the most.
     pub value_bytes_max: u32,
@@ -126,17 +131,19 @@ pub enum Action {
         for_ms: u64,
     },
     /// Power cut at a file operation: the `nth` that matches from now on; at
-    /// once if `nth` is 0. With `recovery` it waits for a boot of the target
-    /// (a reopen after it died by itself counts) and counts from there. Such
-    /// steps queue up at a node, and each boot takes the oldest: two of them
-    /// also cut the power in the recovery from the first. Otherwise a node
-    /// has one crash waiting: a newer one takes its place.
+    /// once if `nth` is 0. With `during` it waits until the target is in that
+    /// phase and counts within it: in a recovery from the boot on (a reopen
+    /// after it died by itself counts); in others from the phase's second
+    /// operation on, and anew the next time if it ended before. Crashes that
+    /// wait for a recovery queue up at a node, and each boot takes the oldest:
+    /// two of them also cut the power in the recovery from the first. Of the
+    /// others a node has one waiting: a newer one takes its place.
     Crash {
         target: Target,
         pattern: Pattern,
         nth: u64,
         point: CrashPoint,
-        recovery: bool,
+        during: Option<Phase>,
         down_ms: u64,
         /// As carried out; `None`: chosen by hash(seed, step id).
         keep: Option<Keep>,

@@ -83,6 +83,8 @@ impl Default for Disk {
             sync_us_min: 200,
             sync_us_max: 2000,
             short: NEVER,
+            stall: NEVER,
+            stall_us_max: 300_000,
         }
     }
 }
@@ -93,7 +95,9 @@ impl Line for Disk {
         v.span("op_us", min, max, 0..=MINUTE_US)?;
         let (min, max) = (&mut self.sync_us_min, &mut self.sync_us_max);
         v.span("sync_us", min, max, 0..=MINUTE_US)?;
-        v.key("short", &mut self.short)
+        v.key("short", &mut self.short)?;
+        v.key("stall", &mut self.stall)?;
+        v.number("stall_us_max", &mut self.stall_us_max, 0..=MINUTE_US)
     }
 }
 
@@ -101,6 +105,7 @@ impl Default for Workload {
     fn default() -> Self {
         Workload {
             clients: 3,
+            readers: 0,
             keys: 4,
             value_bytes_max: 200,
             reads: Ratio {
@@ -116,6 +121,7 @@ impl Default for Workload {
 impl Line for Workload {
     fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
         v.number("clients", &mut self.clients, 0..=64)?;
+        v.number("readers", &mut self.readers, 0..=64)?;
         v.number("keys", &mut self.keys, 1..=65_536)?;
         v.number("value_bytes_max", &mut self.value_bytes_max, 0..=65_536)?;
         v.key("reads", &mut self.reads)?;

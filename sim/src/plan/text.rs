@@ -10,7 +10,7 @@
 //! workload clients=3 keys=4 reads=1/3
 //! s4 @1200 partition leader one_way for=3000
 //! s5 @1500 crash n2 op=sync:log-* nth=3 point=mid down=400
-//! s6 @1500 crash n2 recovery op=* nth=5    # in the open that follows
+//! s6 @1500 crash n2 during=recovery op=* nth=5    # in the open that follows
 //! s7 kill follower.1 down=200              # without @: at 0
 //! s8 @2000 fail n1 op=sync nth=2 fault=eio
 //! ```

@@ -1,6 +1,6 @@
 //! The text form of single values. None contains a space.
 
-use afterimage_engine::{Index, NodeId, Term};
+use afterimage_engine::{Index, NodeId, Phase, Term};
 
 use super::{Side, StoreEntry, Target};
 use crate::disk::{CrashPoint, FaultKind, Keep, Pattern};
@@ -144,6 +144,9 @@ macro_rules! choice {
     };
 }
 choice!(CrashPoint: Before = "before", Mid = "mid", After = "after");
+choice!(Phase: Recovery = "recovery", Append = "append", Roll = "roll", Truncate = "truncate",
+    HardState = "hard-state", Prepare = "prepare", SnapshotSave = "snapshot-save",
+    SnapshotInstall = "snapshot-install", Clean = "clean");
 choice!(FaultKind: Eio = "eio", Enospc = "enospc", Short = "short");
 
 impl Word for StoreEntry {

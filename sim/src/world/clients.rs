@@ -17,6 +17,8 @@ pub(super) struct Client {
     pub outstanding: Option<Outstanding>,
     /// Where the last answer came from, or who is said to lead.
     pub leader: Option<NodeId>,
+    /// Never writes.
+    only_reads: bool,
     rng: SimRng,
     puts: u64,
 }
@@ -30,12 +32,13 @@ pub(super) struct Outstanding {
 }
 
 impl Client {
-    pub fn new(seed: u64, id: u64) -> Self {
+    pub fn new(seed: u64, id: u64, only_reads: bool) -> Self {
         Client {
             id,
             sequence: 0,
             outstanding: None,
             leader: None,
+            only_reads,
             rng: SimRng::new(hash(&[seed, id]), "client"),
             puts: 0,
         }
@@ -44,7 +47,7 @@ impl Client {
     /// Draws the next operation, and how many bytes of padding a put carries.
     pub fn draw(&mut self, workload: &Workload) -> (Operation, usize) {
         let key = self.rng.below(u64::from(workload.keys.max(1))) as u32;
-        if self.rng.chance(workload.reads) {
+        if self.only_reads || self.rng.chance(workload.reads) {
             return (Operation::Get { key }, 0);
         }
         let padding = self.rng.between(0, u64::from(workload.value_bytes_max));

@@ -25,6 +25,7 @@ impl<S: Subject> World<S> {
             member.disk.short_io(Ratio::default());
             member.armed = None;
             member.recovery_crashes.clear();
+            member.waiting = None;
             member.slow_factor = 1;
             if member.life == Life::Down {
                 self.boot_in(id, 0);
@@ -33,7 +34,7 @@ impl<S: Subject> World<S> {
         self.record(None, What::Healed);
         // The witness: its write must go through.
         let id = self.clients.len() as u64 + 1;
-        let mut witness = Client::new(self.plan.seed, id);
+        let mut witness = Client::new(self.plan.seed, id, false);
         let operation = witness.put(0);
         self.clients.push(witness);
         self.invoke(self.clients.len() - 1, operation, 0);

@@ -40,9 +40,9 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         due: Default::default(),
         armed: None,
         recovery_crashes: VecDeque::new(),
+        waiting: None,
         slow_factor: 1,
         full: false,
-        twin: None,
         failed_opens: 0,
         settled: true,
     }
@@ -68,9 +68,8 @@ impl<S: Subject> World<S> {
         member.life = Life::Booting;
         member.due = Default::default();
         let incarnation = member.incarnation;
-        member.twin = None;
         let draw = hash(&[seed, node.0, incarnation, now_us]);
-        let twin = (incarnation > 1 && draw % TWIN_EVERY == 0).then(|| member.disk.fork());
+        let twin = (incarnation > 1 && draw.is_multiple_of(TWIN_EVERY)).then(|| member.disk.fork());
         let fs = member.disk.boot();
         let armed = (!self.healed)
             .then(|| self.member(node).recovery_crashes.pop_front())
@@ -93,6 +92,7 @@ impl<S: Subject> World<S> {
             member.disk.arm_crash(trigger);
         }
         self.record(Some(node), What::Boot { incarnation });
+        // Said now: this boot may be cut off, and the next one is compared with it.
         if let Some(twin) = twin {
             let settled = self.member(node).settled;
             let twin = Twin {
@@ -103,7 +103,8 @@ impl<S: Subject> World<S> {
                 settled,
                 draw: draw / TWIN_EVERY,
             };
-            self.member(node).twin = Some(twin.reopen());
+            let contents = twin.reopen();
+            self.record(Some(node), What::Reopened { contents });
         }
         let member = self.member(node);
         member.settled = false;
@@ -172,12 +173,8 @@ impl<S: Subject> World<S> {
         let member = self.member(node);
         member.life = Life::Up;
         member.failed_opens = 0;
-        let twin = member.twin.take();
         if let Some(contents) = inspected.contents {
             self.record(Some(node), What::Up(contents));
-        }
-        if let Some(contents) = twin {
-            self.record(Some(node), What::Reopened { contents });
         }
         let tick = Happening::Tick { node, incarnation };
         // Members do not tick in unison.
@@ -205,7 +202,7 @@ impl<S: Subject> World<S> {
         self.stop_process(node).await;
         let member = self.member(node);
         let report = member.disk.power_cut(&fates);
-        member.armed = None;
+        member.waiting = member.waiting.filter(|(at, _)| Some(*at) != step);
         member.settled = true;
         let mut down_ms = 500;
         if let Some(at) = step

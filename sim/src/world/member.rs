@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use afterimage_engine::NodeId;
 use afterimage_engine::node::Task;
+use afterimage_engine::{NodeId, Phase};
 
 use super::replica::{Mailbox, Status};
 use crate::disk::SimFs;
 use crate::env::SimEnv;
-use crate::trace::Contents;
 
 pub(super) struct Member<S> {
     pub id: NodeId,
@@ -27,11 +26,11 @@ pub(super) struct Member<S> {
     pub armed: Option<usize>,
     /// Steps that wait for a boot to arm theirs.
     pub recovery_crashes: VecDeque<usize>,
+    /// The step that waits for this phase to begin.
+    pub waiting: Option<(usize, Phase)>,
     /// Ends of the slow and the full phases; 0: not slow, not full.
     pub slow_factor: u64,
     pub full: bool,
-    /// What a second open of this boot's disk must come to.
-    pub twin: Option<Result<Contents, String>>,
     /// Opens that failed in a row.
     pub failed_opens: u32,
     /// The disk has nothing pending: its power was cut and nobody wrote since.

@@ -138,7 +138,6 @@ pub(super) struct World<S> {
     plan: Plan,
     options: RunOptions,
     now_us: u64,
-    started: madsim::time::Instant,
     queue: Queue<Happening>,
     net: SimNet,
     members: Vec<Member<S>>,
@@ -155,14 +154,14 @@ impl<S: Subject> World<S> {
         let members = (1..=u64::from(plan.cluster.nodes))
             .map(|id| life::new_member(&handle, plan, NodeId(id)))
             .collect();
-        let clients = (1..=u64::from(plan.workload.clients))
-            .map(|id| Client::new(plan.seed, id))
+        let writers = u64::from(plan.workload.clients);
+        let clients = (1..=writers + u64::from(plan.workload.readers))
+            .map(|id| Client::new(plan.seed, id, id > writers))
             .collect();
         let mut world = World {
             plan: plan.clone(),
             options: *options,
             now_us: 0,
-            started: madsim::time::Instant::now(),
             queue: Queue::new(),
             net: SimNet::new(plan.seed, plan.net.clone()),
             members,
@@ -210,7 +209,7 @@ impl<S: Subject> World<S> {
     async fn advance(&mut self, time_us: u64) {
         self.now_us = time_us;
         let target = Duration::from_micros(time_us);
-        let elapsed = self.started.elapsed();
+        let elapsed = madsim::time::TimeHandle::current().elapsed();
         if target > elapsed {
             madsim::time::sleep(target - elapsed).await;
         }
@@ -367,10 +366,11 @@ impl<S: Subject> World<S> {
         let count = member.disk.op_count();
         let slow = member.slow_factor;
         for event in events {
+            self.watch_phase(node, &event);
             self.record(Some(node), What::Engine(event));
         }
         let timing = &self.plan.disk;
-        let mut took_us = 0;
+        let (mut took_us, mut stalled_us) = (0, 0);
         let n = ops.len() as u64;
         for (i, op) in ops.iter().enumerate() {
             let syncs = matches!(op.kind, disk::OpKind::Sync | disk::OpKind::SyncDir);
@@ -379,14 +379,19 @@ impl<S: Subject> World<S> {
             } else {
                 (timing.op_us_min, timing.op_us_max)
             };
-            let draw = hash(&[self.plan.seed, node.0, count - n + i as u64]);
-            took_us += low + draw % (high.saturating_sub(low) + 1);
+            let draw = |what| hash(&[self.plan.seed, node.0, count - n + i as u64, what]);
+            took_us += low + draw(0) % (high.saturating_sub(low) + 1);
+            if !self.healed && timing.stall.holds(draw(1)) {
+                stalled_us += draw(2) % (timing.stall_us_max + 1);
+            }
         }
         self.fs_ops += n;
         for op in ops {
             self.record(Some(node), What::Disk(op));
         }
-        took_us.max(WAKE_US) * slow
+        // A slow disk stalls no longer than others: a stall of many seconds would
+        // outlast the faults.
+        took_us.max(WAKE_US) * slow + stalled_us
     }
 
     fn send(&mut self, message: Message) {

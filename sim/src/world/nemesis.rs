@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use afterimage_engine::NodeId;
+use afterimage_engine::{Event, NodeId, Phase};
 
 use super::member::Life;
 use super::{Happening, Subject, World};
@@ -40,13 +40,17 @@ impl<S: Subject> World<S> {
                 pattern,
                 nth,
                 point,
-                recovery,
+                during,
                 ..
             } => match self.aim(at, target) {
                 None => "skip: no such target now".to_owned(),
-                Some(node) if recovery => {
+                Some(node) if during == Some(Phase::Recovery) => {
                     self.member(node).recovery_crashes.push_back(at);
                     format!("n{node}: power cut in a recovery")
+                }
+                Some(node) if let Some(phase) = during => {
+                    self.member(node).waiting = Some((at, phase));
+                    format!("n{node}: power cut in a {}", phase.name())
                 }
                 Some(node) if self.member(node).life == Life::Down => {
                     format!("skip: n{node} is down")
@@ -180,10 +184,13 @@ impl<S: Subject> World<S> {
             (_, None) => return "skip: no leader now".to_owned(),
             (Side::Leader, Some(leader)) => vec![leader],
             (Side::LeaderMinority, Some(leader)) => {
+                // In ascending order, as the plan's text wants it.
                 let ids = self.members.iter().map(|m| m.id);
                 let friends = ids.filter(|&id| id != leader);
                 let with = friends.take((minority as usize).saturating_sub(1));
-                std::iter::once(leader).chain(with).collect()
+                let mut nodes: Vec<_> = std::iter::once(leader).chain(with).collect();
+                nodes.sort_unstable();
+                nodes
             }
         };
         if let Action::Partition { side, .. } = &mut self.plan.steps[at].action {
@@ -217,6 +224,40 @@ impl<S: Subject> World<S> {
             "cut off"
         };
         format!("{}: {how}", names.join(","))
+    }
+
+    /// A crash that waits for a phase is armed with its beginning, and disarmed
+    /// if the phase ends unharmed.
+    pub(super) fn watch_phase(&mut self, node: NodeId, event: &Event) {
+        let member = &mut self.members[node.0 as usize - 1];
+        let Some((at, phase)) = member.waiting else {
+            return;
+        };
+        match event {
+            Event::Begin(begun) if *begun == phase && member.armed.is_none() => {
+                if let Action::Crash {
+                    pattern,
+                    nth,
+                    point,
+                    ..
+                } = &self.plan.steps[at].action
+                {
+                    member.armed = Some(at);
+                    member.disk.arm_crash(CrashTrigger {
+                        pattern: pattern.clone(),
+                        nth: (*nth).max(1),
+                        point: *point,
+                    });
+                }
+            }
+            Event::End(ended)
+                if *ended == phase && member.armed == Some(at) && !member.disk.crash_fired() =>
+            {
+                member.disk.disarm_crash();
+                member.armed = None;
+            }
+            _ => {}
+        }
     }
 
     /// How the pending effects of a power cut are chosen, and remembered.

@@ -39,10 +39,6 @@ enum Draw {
     SecondLatency,
 }
 
-fn hits(draw: u64, ratio: Ratio) -> bool {
-    ratio.numerator > 0 && draw % u64::from(ratio.denominator.max(1)) < u64::from(ratio.numerator)
-}
-
 impl SimNet {
     pub fn new(seed: u64, net: Net) -> Self {
         SimNet {
@@ -80,18 +76,18 @@ impl SimNet {
         let parts = [self.seed, from.0, to.0, *number];
         let draw = |d: Draw| hash(&[parts[0], parts[1], parts[2], parts[3], d as u64]);
         let mut fate = Fate::default();
-        if hits(draw(Draw::Loss), self.net.loss) {
+        if self.net.loss.holds(draw(Draw::Loss)) {
             return fate;
         }
         let (low, high) = (self.net.latency_us_min, self.net.latency_us_max);
         let latency = |d| low + draw(d) % (high.saturating_sub(low) + 1);
         let mut delay = latency(Draw::Latency);
-        if hits(draw(Draw::Reorder), self.net.reorder) {
+        if self.net.reorder.holds(draw(Draw::Reorder)) {
             delay += draw(Draw::ReorderDelay) % (self.net.reorder_us_max + 1);
             fate.reordered = true;
         }
         fate.delays_us.push(delay);
-        if hits(draw(Draw::Duplicate), self.net.duplicate) {
+        if self.net.duplicate.holds(draw(Draw::Duplicate)) {
             fate.delays_us.push(delay + latency(Draw::SecondLatency));
             fate.duplicated = true;
         }

@@ -4,7 +4,7 @@
 //! at the moments between two file operations that protocols get wrong (see the
 //! cases of the log format), since uniformly random crashes rarely land there.
 
-use afterimage_engine::NodeId;
+use afterimage_engine::{NodeId, Phase};
 
 use super::aims::{ANY, Aim, FAILURES, INSTALL, RECOVERY, SYNCS, WORK};
 use super::ratio;
@@ -16,6 +16,16 @@ use crate::rng::SimRng;
 /// cluster gets on, fills logs and saves snapshots, and there is something to lose.
 const WAVE_MS: u64 = 4000;
 const CALM_MS: u64 = 1200;
+
+/// Protocols of several operations.
+const PHASES: [Phase; 6] = [
+    Phase::Truncate,
+    Phase::Truncate,
+    Phase::Roll,
+    Phase::SnapshotSave,
+    Phase::SnapshotInstall,
+    Phase::Clean,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -36,6 +46,13 @@ enum Kind {
     Absence,
     /// A sync fails: the store is reopened without a reboot, with a cache that lies.
     FailedSync,
+    /// The power goes in the middle of a protocol.
+    PhaseCrash,
+    /// A leader is cut off with entries that nobody else has; the power goes
+    /// when its successor makes it truncate them.
+    Deposed,
+    /// One leader after the other dies young.
+    Churn,
     /// Another operation fails, or stops short.
     FailedOp,
     Full,
@@ -43,7 +60,7 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 14] = [
         Kind::Partition,
         Kind::Crash,
         Kind::RecoveryCrash,
@@ -52,6 +69,9 @@ impl Kind {
         Kind::KillThenCut,
         Kind::Absence,
         Kind::FailedSync,
+        Kind::PhaseCrash,
+        Kind::Deposed,
+        Kind::Churn,
         Kind::FailedOp,
         Kind::Full,
         Kind::Slow,
@@ -71,6 +91,9 @@ impl Kind {
             Kind::KillThenCut => "kill-then-cut",
             Kind::Absence => "absence",
             Kind::FailedSync => "failed-sync",
+            Kind::PhaseCrash => "phase-crash",
+            Kind::Deposed => "deposed",
+            Kind::Churn => "churn",
             Kind::FailedOp => "failed-op",
             Kind::Full => "full",
             Kind::Slow => "slow",
@@ -85,7 +108,8 @@ impl Kind {
             Kind::RecoveryCrash | Kind::KillThenCut | Kind::FailedSync | Kind::FailedOp => {
                 (3000, 9000)
             }
-            Kind::PowerLoss | Kind::Absence => (5000, 12_000),
+            Kind::PhaseCrash | Kind::Deposed => (3000, 9000),
+            Kind::PowerLoss | Kind::Absence | Kind::Churn => (5000, 12_000),
             Kind::Full | Kind::Slow => (4000, 10_000),
         }
     }
@@ -156,7 +180,7 @@ impl Drawer<'_> {
             Kind::Crash => {
                 let target = self.target();
                 let down_ms = self.down_ms();
-                self.crash(at_ms, target, WORK, false, down_ms);
+                self.crash(at_ms, target, WORK, None, down_ms);
             }
             Kind::RecoveryCrash => self.recovery_crash(at_ms),
             Kind::PowerLoss => self.power_loss(at_ms),
@@ -168,6 +192,13 @@ impl Drawer<'_> {
             Kind::KillThenCut => self.kill_then_cut(at_ms),
             Kind::Absence => self.absence(at_ms),
             Kind::FailedSync => self.failed_sync(at_ms),
+            Kind::PhaseCrash => {
+                let phase = *self.rng.pick(&PHASES);
+                let target = self.target();
+                self.phase_crash(at_ms, target, phase);
+            }
+            Kind::Deposed => self.deposed(at_ms),
+            Kind::Churn => self.churn(at_ms),
             Kind::FailedOp => {
                 let (aim, fault) = self.rng.pick(FAILURES);
                 let trigger = self.fail_trigger(aim, *fault);
@@ -231,16 +262,16 @@ impl Drawer<'_> {
     fn birth(&mut self) {
         let target = self.member();
         let down_ms = self.down_ms();
-        self.crash(0, target, RECOVERY, true, down_ms);
+        self.crash(0, target, RECOVERY, Some(Phase::Recovery), down_ms);
     }
 
     fn recovery_crash(&mut self, at_ms: u64) {
         let target = self.member();
         let down_ms = self.rng.between(20, 300);
-        self.crash(at_ms, target, WORK, false, down_ms);
+        self.crash(at_ms, target, WORK, None, down_ms);
         for _ in 0..self.rng.between(1, 2) {
             let down_ms = self.rng.between(20, 300);
-            self.crash(at_ms, target, RECOVERY, true, down_ms);
+            self.crash(at_ms, target, RECOVERY, Some(Phase::Recovery), down_ms);
         }
     }
 
@@ -255,7 +286,7 @@ impl Drawer<'_> {
             } else {
                 (self.rng.between(1, 4), self.point())
             };
-            self.push(at_ms, crash(target, &ANY, trigger, false, down_ms));
+            self.push(at_ms, crash(target, &ANY, trigger, None, down_ms));
         }
     }
 
@@ -265,12 +296,49 @@ impl Drawer<'_> {
         let again_ms = self.rng.between(20, 500);
         self.push(at_ms, Action::Kill { target, down_ms });
         if self.rng.chance(ratio(1, 2)) {
-            self.crash(at_ms, target, RECOVERY, true, again_ms);
+            self.crash(at_ms, target, RECOVERY, Some(Phase::Recovery), again_ms);
         } else {
             let at_ms = at_ms + down_ms + self.rng.between(5, 150);
             let nth = self.rng.below(6);
             let point = self.point();
-            self.push(at_ms, crash(target, &ANY, (nth, point), false, again_ms));
+            self.push(at_ms, crash(target, &ANY, (nth, point), None, again_ms));
+        }
+    }
+
+    fn phase_crash(&mut self, at_ms: u64, target: Target, phase: Phase) {
+        let trigger = (self.rng.between(1, 4), self.point());
+        let down_ms = self.down_ms();
+        let during = Some(phase);
+        self.push(at_ms, crash(target, &ANY, trigger, during, down_ms));
+    }
+
+    /// Both steps are carried out at the same moment, so they mean the same leader.
+    fn deposed(&mut self, at_ms: u64) {
+        let for_ms = self.rng.between(500, 2500);
+        let partition = Action::Partition {
+            side: Side::Leader,
+            // It goes on sending, or goes on hearing; or neither.
+            one_way: self.rng.chance(ratio(1, 4)),
+            for_ms,
+        };
+        self.push(at_ms, partition);
+        if self.rng.chance(ratio(2, 3)) {
+            self.phase_crash(at_ms, Target::Leader, Phase::Truncate);
+        }
+    }
+
+    fn churn(&mut self, at_ms: u64) {
+        let mut at_ms = at_ms;
+        for _ in 0..self.rng.between(3, 8) {
+            let down_ms = self.rng.between(20, 1500);
+            let target = Target::Leader;
+            if self.rng.chance(ratio(1, 2)) {
+                let trigger = (self.rng.below(8), self.point());
+                self.push(at_ms, crash(target, &ANY, trigger, None, down_ms));
+            } else {
+                self.push(at_ms, Action::Kill { target, down_ms });
+            }
+            at_ms += self.rng.between(100, 700);
         }
     }
 
@@ -281,7 +349,7 @@ impl Drawer<'_> {
         if self.rng.chance(ratio(2, 3)) {
             let at_ms = at_ms + down_ms + self.rng.between(5, 40);
             let down_ms = self.rng.between(20, 500);
-            self.crash(at_ms, target, INSTALL, false, down_ms);
+            self.crash(at_ms, target, INSTALL, None, down_ms);
         }
     }
 
@@ -299,15 +367,15 @@ impl Drawer<'_> {
             1 => self.push(after_ms, Action::Evict { target }),
             2 => {
                 self.push(after_ms, Action::Evict { target });
-                self.crash(after_ms + down_ms, target, &[ANY], false, down_ms);
+                self.crash(after_ms + down_ms, target, &[ANY], None, down_ms);
             }
             3 => {
                 let now = (0, CrashPoint::Before);
-                self.push(after_ms, crash(target, &ANY, now, false, down_ms));
+                self.push(after_ms, crash(target, &ANY, now, None, down_ms));
             }
             // The next boot is the reopen: a count beyond what recovery needs
             // lands in the first appends after it.
-            _ => self.crash(at_ms, target, &[ANY], true, down_ms),
+            _ => self.crash(at_ms, target, &[ANY], Some(Phase::Recovery), down_ms),
         }
     }
 
@@ -331,10 +399,17 @@ impl Drawer<'_> {
     }
 
     /// A power cut at one of `aims`.
-    fn crash(&mut self, at_ms: u64, target: Target, aims: &[Aim], recovery: bool, down_ms: u64) {
+    fn crash(
+        &mut self,
+        at_ms: u64,
+        target: Target,
+        aims: &[Aim],
+        during: Option<Phase>,
+        down_ms: u64,
+    ) {
         let aim = self.rng.pick(aims);
         let trigger = (self.rng.between(1, aim.nth_max), self.point());
-        self.push(at_ms, crash(target, aim, trigger, recovery, down_ms));
+        self.push(at_ms, crash(target, aim, trigger, during, down_ms));
     }
 
     fn fail_trigger(&mut self, aim: &Aim, fault: FaultKind) -> FailTrigger {
@@ -378,7 +453,7 @@ fn crash(
     target: Target,
     aim: &Aim,
     (nth, point): (u64, CrashPoint),
-    recovery: bool,
+    during: Option<Phase>,
     down_ms: u64,
 ) -> Action {
     Action::Crash {
@@ -386,7 +461,7 @@ fn crash(
         pattern: aim.pattern(),
         nth,
         point,
-        recovery,
+        during,
         down_ms,
         keep: None,
     }

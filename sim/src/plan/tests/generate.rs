@@ -54,7 +54,7 @@ fn drawn_plans_lose_all_power_at_times() {
         plan.steps.windows(3).any(|steps| {
             let hit = |step: &Step, n: u64| {
                 step.at_ms == steps[0].at_ms
-                    && matches!(&step.action, Action::Crash { target: Target::Node(id), recovery: false, .. } if id.0 == n)
+                    && matches!(&step.action, Action::Crash { target: Target::Node(id), during: None, .. } if id.0 == n)
             };
             steps.iter().zip(1..).all(|(step, n)| hit(step, n))
         })
@@ -96,42 +96,55 @@ fn the_plan_of_seed_42() {
     plan 1
     scenario raft-3
     seed 0x2a
-    cluster election_ticks=10 segment_bytes=1024 chunk_bytes=2048 append_bytes_max=1024 inflight_max=4 snapshot_every=193 duration_ms=22203
+    cluster election_ticks=10 heartbeat_ticks=2 segment_bytes=16384 chunk_bytes=2048 cache_bytes=512 inflight_max=16 snapshot_every=99 duration_ms=23835
     net latency_us=780..1780 duplicate=16/1000 reorder_us_max=400000
-    disk op_us=38..166 sync_us=592..9592
-    workload clients=1 keys=7 value_bytes_max=16 reads=1/10 timeout_ms=300
+    disk op_us=38..166 sync_us=592..9592 stall_us_max=20000
+    workload clients=1 readers=2 keys=1 value_bytes_max=16 reads=5/10 think_ms_max=50
     s1 @1921 fail leader op=sync:log-* nth=4 fault=enospc
     s2 @2341 crash n1 op=* nth=1 point=mid down=121
     s3 @2341 crash n2 op=* nth=4 point=mid down=93
     s4 @2341 crash n3 op=* nth=2 point=after down=125
     s5 @2369 kill n1 down=242
-    s6 @2369 crash n1 recovery op=write:hardstate nth=1 point=mid down=119
-    s7 @3269 crash n3 op=write:log-* nth=3 point=mid down=341
-    s8 @3384 full n1 bytes=512 for=812
-    s9 @6371 crash n1 op=* nth=4 point=mid down=163
-    s10 @6371 crash n2 op=* nth=1 point=before down=443
-    s11 @6371 crash n3 op=* nth=3 point=mid down=318
-    s12 @8388 kill n3 down=223
-    s13 @8388 crash n3 recovery op=unlink nth=3 point=mid down=459
-    s14 @10522 crash leader op=write:log-* nth=6 point=before down=127
-    s15 @10979 fail leader op=create nth=1 fault=enospc
-    s16 @11372 kill n2 down=65
-    s17 @11491 crash n2 op=* nth=1 point=after down=463
-    s18 @12295 crash n1 op=* nth=2 point=before down=102
-    s19 @12295 crash n2 op=* nth=2 point=mid down=552
-    s20 @12295 crash n3 op=* nth=1 point=mid down=296
-    s21 @13995 crash follower.1 op=sync:hardstate nth=2 point=after down=400
-    s22 @15627 full n1 bytes=4096 for=3705
-    s23 @15966 fail leader op=allocate nth=2 fault=enospc
-    s24 @16898 crash n1 op=* nth=4 point=mid down=295
-    s25 @16898 crash n2 op=* nth=2 point=mid down=130
-    s26 @16898 crash n3 op=* nth=2 point=mid down=571
-    s27 @16983 kill n2 down=185
-    s28 @17231 crash n2 op=* nth=3 point=after down=150
-    s29 @18108 crash leader op=* nth=8 point=mid down=655
-    s30 @19564 fail follower.0 op=write nth=7 fault=eio
-    s31 @21036 full n2 bytes=0 for=1407
-    s32 @21902 kill n2 down=53
-    s33 @21902 crash n2 recovery op=write:segment-* nth=2 point=mid down=232
+    s6 @2369 crash n1 during=recovery op=write:hardstate nth=1 point=mid down=119
+    s7 @2370 partition leader for=1280
+    s8 @2370 crash leader during=truncate op=* nth=1 point=before down=449
+    s9 @2464 crash n2 during=roll op=* nth=3 point=before down=3559
+    s10 @3269 crash n3 op=write:log-* nth=3 point=mid down=341
+    s11 @3384 full n1 bytes=512 for=812
+    s12 @6371 crash n1 op=* nth=4 point=mid down=163
+    s13 @6371 crash n2 op=* nth=1 point=before down=443
+    s14 @6371 crash n3 op=* nth=3 point=mid down=318
+    s15 @8388 kill n3 down=223
+    s16 @8388 crash n3 during=recovery op=unlink nth=3 point=mid down=459
+    s17 @10522 crash leader op=write:log-* nth=6 point=before down=127
+    s18 @10979 fail leader op=create nth=1 fault=enospc
+    s19 @11372 kill n2 down=65
+    s20 @11491 crash n2 op=* nth=1 point=after down=463
+    s21 @12295 crash n1 op=* nth=2 point=before down=102
+    s22 @12295 crash n2 op=* nth=2 point=mid down=552
+    s23 @12295 crash n3 op=* nth=1 point=mid down=296
+    s24 @12377 crash n2 during=clean op=* nth=1 point=mid down=161
+    s25 @13209 partition leader for=1384
+    s26 @13209 crash leader during=truncate op=* nth=2 point=mid down=447
+    s27 @13995 crash follower.1 op=sync:hardstate nth=2 point=after down=400
+    s28 @15627 full n1 bytes=4096 for=3705
+    s29 @15966 fail leader op=allocate nth=2 fault=enospc
+    s30 @16898 crash n1 op=* nth=4 point=mid down=295
+    s31 @16898 crash n2 op=* nth=2 point=mid down=130
+    s32 @16898 crash n3 op=* nth=2 point=mid down=571
+    s33 @16983 kill n2 down=185
+    s34 @17231 crash n2 op=* nth=3 point=after down=150
+    s35 @18108 crash leader op=* nth=8 point=mid down=655
+    s36 @19484 partition leader for=1729
+    s37 @19484 crash leader during=truncate op=* nth=2 point=before down=3383
+    s38 @19564 fail follower.0 op=write nth=7 fault=eio
+    s39 @21036 full n2 bytes=0 for=1407
+    s40 @21791 crash leader during=snapshot-install op=* nth=3 point=mid down=492
+    s41 @21902 kill n2 down=53
+    s42 @21902 crash n2 during=recovery op=write:segment-* nth=2 point=mid down=232
+    s43 @22338 crash leader op=write:hardstate nth=1 point=after down=769
+    s44 @22599 crash n1 op=* nth=0 point=before down=116
+    s45 @22599 crash n2 op=* nth=0 point=before down=526
+    s46 @22599 crash n3 op=* nth=0 point=before down=64
     ");
 }

@@ -83,7 +83,7 @@ fn a_short_plan_takes_the_defaults() {
     check(
         "# by hand\n\nplan 1 # the version\nscenario raft-3\n  cluster  nodes=5 tick_ms=10\nnet\n\
          s4 @1200 partition leader one_way for=3000\n\
-         s5 @1500 crash n2 down=400 op=sync:log-* nth=3 point=mid recovery\n\
+         s5 @1500 crash n2 down=400 op=sync:log-* nth=3 point=mid during=recovery\n\
          s6 @1500 crash n2 op=write\n\
          s7 @1500 crash n5\n\
          s8 kill follower.1\n\
@@ -94,7 +94,7 @@ fn a_short_plan_takes_the_defaults() {
          s13 @2000 slow n3 factor=20",
         "plan 1\nscenario raft-3\nseed 0x0\ncluster nodes=5\n\
          s4 @1200 partition leader one_way for=3000\n\
-         s5 @1500 crash n2 recovery op=sync:log-* nth=3 point=mid down=400\n\
+         s5 @1500 crash n2 during=recovery op=sync:log-* nth=3 point=mid down=400\n\
          s6 @1500 crash n2 op=write nth=1 point=before down=500\n\
          s7 @1500 crash n5 op=* nth=0 point=before down=500\n\
          s8 kill follower.1 down=200\n\
@@ -151,11 +151,11 @@ fn the_defaults_of_version_1() {
     );
     assert_eq!(
         fields::print(&plan.disk).join(" "),
-        "op_us=20..100 sync_us=200..2000 short=0/1"
+        "op_us=20..100 sync_us=200..2000 short=0/1 stall=0/1 stall_us_max=300000"
     );
     assert_eq!(
         fields::print(&plan.workload).join(" "),
-        "clients=3 keys=4 value_bytes_max=200 reads=1/3 think_ms_max=20 timeout_ms=1000"
+        "clients=3 readers=0 keys=4 value_bytes_max=200 reads=1/3 think_ms_max=20 timeout_ms=1000"
     );
 }
 
@@ -228,7 +228,7 @@ fn refusals_of_sections() {
     );
     check_line(
         "disk speed=5",
-        "line 3: unknown key `speed`; known: op_us, sync_us, short",
+        "line 3: unknown key `speed`; known: op_us, sync_us, short, stall, stall_us_max",
     );
     check_line("seed", "line 3: seed is missing");
     check_line(
@@ -303,8 +303,8 @@ fn refusals_of_steps() {
         "line 3: keep is `everything`; allowed: none, or fates as a power cut reports them",
     );
     check_line(
-        "s1 crash n1 recovery=yes",
-        "line 3: `recovery=yes` is either a word of its own or KEY=VALUE, once",
+        "s4 @5 partition n1 one_way=yes",
+        "line 3: `one_way=yes` is either a word of its own or KEY=VALUE, once",
     );
     check_line(
         "s1 @3600001 evict n1",

@@ -1,0 +1,71 @@
+//! Planted bugs: each must be found, and named, within a few seeds.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use afterimage_engine::mutant::{Mutant, Mutants};
+
+use crate::cluster::run;
+
+/// `invariants`: what may break first; "assert" is one of the core's own.
+fn check(mutant: Mutant, seeds: u64, invariants: &[&str]) {
+    for seed in 0..seeds {
+        let played = catch_unwind(AssertUnwindSafe(|| run(seed, Mutants::plant(mutant))));
+        let broken = match played {
+            Ok(Ok(_)) => continue,
+            Ok(Err(violation)) => violation.invariant,
+            Err(_) => "assert",
+        };
+        println!("{mutant:?}: seed {seed} breaks {broken}");
+        assert!(invariants.contains(&broken), "seed {seed} breaks {broken}");
+        return;
+    }
+    panic!("{mutant:?} survives {seeds} seeds");
+}
+
+#[test]
+fn a_vote_before_it_is_durable_is_found() {
+    check(Mutant::VoteBeforeDurable, 5, &["persist-before-send"]);
+}
+
+#[test]
+fn a_forgotten_vote_is_found() {
+    check(Mutant::VoteNotPersisted, 5, &["persist-before-send"]);
+}
+
+#[test]
+fn a_second_vote_is_found() {
+    check(
+        Mutant::VoteTwice,
+        50,
+        &["hard-state-monotonic", "election-safety"],
+    );
+}
+
+#[test]
+fn a_vote_for_a_shorter_log_is_found() {
+    check(Mutant::VoteWithoutLogCheck, 50, &["leader-completeness"]);
+}
+
+#[test]
+fn an_early_acknowledgement_is_found() {
+    check(Mutant::FollowerAcksEarly, 5, &["persist-before-send"]);
+}
+
+#[test]
+fn a_read_without_a_quorum_is_found() {
+    check(Mutant::ReadWithoutQuorum, 50, &["linearizable"]);
+}
+
+#[test]
+fn a_commit_past_the_message_is_found() {
+    check(
+        Mutant::CommitPastAppend,
+        50,
+        &["commits-what-is-shown", "state-machine-safety"],
+    );
+}
+
+#[test]
+fn a_commit_of_an_old_term_is_found() {
+    check(Mutant::CommitOldTerm, 50, &["commits-own-term"]);
+}

@@ -1,0 +1,6 @@
+//! One situation each, played by hand.
+
+mod elections;
+mod reads;
+mod replication;
+mod snapshots;
