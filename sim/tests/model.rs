@@ -51,7 +51,7 @@ fn list(ops: &[Op]) -> String {
 
 #[test]
 fn the_store_does_what_a_list_would() {
-    if let Err(why) = run(6000, 2000, Setup::options) {
+    if let Err(why) = run(15_000, 2000, Setup::options) {
         panic!("{why}");
     }
 }

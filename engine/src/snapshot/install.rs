@@ -89,8 +89,8 @@ impl Install {
     ///
     /// # Errors
     /// On a full disk nothing has changed: drop this and begin again later.
-    /// Others: the old snapshot and log are whole; a failed rename or directory
-    /// sync poisons, and so does dropping this between the two.
+    /// Others: the old snapshot and log are whole. A failed rename or directory
+    /// sync poisons, whatever its reason, and so does dropping this between the two.
     pub fn step(&mut self) -> Result<Step> {
         if !self.has_work() {
             return Ok(Step::Idle);

@@ -94,18 +94,16 @@ pub(super) async fn publish(shared: &Shared, finished: Finished) -> Result<Snaps
         shared.state().snapshot = Some(reader.clone());
         turn().await;
     }
-    // From here on either snapshot may be the one that a crash leaves.
+    // From here on either snapshot may be the one that a crash leaves, and one
+    // that discards the log takes with it whatever is acknowledged meanwhile. So
+    // every error poisons, also that the disk is full: by now an install has
+    // said that the log is to go.
     let mut unknown = Unknown(Some(shared));
     if let Err(e) = shared.dir.rename(&tmp, super::NAME).await {
-        if e.is_no_space() {
-            unknown.0 = None; // it did not happen
-        } else {
-            shared.poison();
-        }
+        shared.poison();
         return Err(e);
     }
     if let Err(e) = shared.dir.sync().await {
-        // Of a full disk, too: the name is there, durable or not.
         shared.poison();
         return Err(e);
     }

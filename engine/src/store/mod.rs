@@ -157,6 +157,10 @@ impl Store {
     /// # Errors
     /// [`Error::Poisoned`], or [`Error::Misuse`] if the snapshot covers `from`.
     pub fn truncate_suffix(&self, from: Index) -> Result<Ticket> {
+        // Before the term is looked up: below the snapshot there may be none.
+        if from <= self.shared.state().snapshot_end().0 && from > Index(0) {
+            return Err(Error::Misuse("the snapshot covers what would be truncated"));
+        }
         let last_term = match from {
             Index(0) => return Err(Error::Misuse("there is no entry 0")),
             from => match self.term(from.prev()) {
@@ -275,8 +279,8 @@ impl Store {
     ///
     /// # Errors
     /// On a full disk nothing has changed; try again later. On others, too, the
-    /// old snapshot is whole; only a failed rename or directory sync poisons,
-    /// and dropping the job between the two.
+    /// old snapshot is whole. A failed rename or directory sync poisons, whatever
+    /// its reason, and so does dropping the job between the two.
     pub fn save_snapshot(
         &self,
         meta: SnapshotMeta,

@@ -199,8 +199,12 @@ impl Bench {
             hard_state: None,
             entries: entries.collect(),
         };
-        let ticket = store.submit(batch).map_err(|e| format!("refused: {e}"))?;
-        self.expect.submit(ticket, from, &items, None);
+        match store.submit(batch) {
+            Ok(ticket) => self.expect.submit(ticket, from, &items, None),
+            // The term of the entry before could not be read.
+            Err(e) if is_fault(&e) => return self.died(&e),
+            Err(e) => return Err(format!("refused: {e}")),
+        }
         Ok(())
     }
 
