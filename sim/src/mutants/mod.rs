@@ -195,13 +195,6 @@ const CATALOGUE: &[MutantInfo] = &[
         what: "a read is served without asking a quorum who leads",
         plant: Plant::Engine(Mutant::ReadWithoutQuorum),
     },
-    #[cfg(feature = "mutants")]
-    MutantInfo {
-        name: "commit-past-append",
-        source: "Raft, figure 2: min(leaderCommit, last new entry)",
-        what: "a follower commits past the last entry that it has verified",
-        plant: Plant::Engine(Mutant::CommitPastAppend),
-    },
 ];
 
 /// All of them.
