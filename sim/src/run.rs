@@ -119,14 +119,21 @@ mod fresh {
         if let Err(e) = thread::Builder::new().name(name).spawn(body) {
             return failed(plan, format!("no thread for the run: {e}"));
         }
-        match result.recv_timeout(WATCHDOG) {
-            Ok(Ok(report)) => report,
-            Ok(Err(panic)) => failed(plan, format!("the run panicked: {panic}")),
-            Err(_) => failed(
-                plan,
-                format!("no end after {} s of real time", WATCHDOG.as_secs()),
-            ),
+        // In slices: a process that is suspended for an hour has used up one.
+        for _ in 0..WATCHDOG.as_secs() {
+            match result.recv_timeout(Duration::from_secs(1)) {
+                Ok(Ok(report)) => return report,
+                Ok(Err(panic)) => return failed(plan, format!("the run panicked: {panic}")),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return failed(plan, "the run's thread vanished".to_owned());
+                }
+            }
         }
+        failed(
+            plan,
+            format!("no end after {} s of real time", WATCHDOG.as_secs()),
+        )
     }
 
     fn failed(plan: &Plan, detail: String) -> RunReport {
