@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use afterimage_sim::explore::{self, Level};
 use afterimage_sim::mutants::{self, MutantInfo};
 use afterimage_sim::run::SCENARIOS;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
@@ -43,6 +44,8 @@ pub enum Command {
     Run(RunArgs),
     /// One run again, with its trace
     Replay(ReplayArgs),
+    /// Every crash point of a workload, with every state that a crash may leave
+    Explore(ExploreArgs),
     /// Run every file of a directory of regression seeds, and compare
     Regress(RegressArgs),
     /// Plant each known bug in turn and count the seeds until it is caught
@@ -110,6 +113,33 @@ pub struct ReplayArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct ExploreArgs {
+    /// Workloads of one store [default: all of them]
+    #[arg(value_name = "SCENARIO", value_parser = explored_names())]
+    pub scenarios: Vec<String>,
+    /// 1: prefixes of what is pending; 2: with two exceptions; 3: and writes torn
+    /// at every sector; 4: all subsets
+    #[arg(long, value_name = "1..4", default_value = "3")]
+    pub level: Level,
+    /// Crashes in a row: 2 also cuts the power in the recovery from the first
+    #[arg(long, value_name = "D", default_value = "2",
+          value_parser = clap::value_parser!(u32).range(1..=9))]
+    pub depth: u32,
+    /// Plant this known bug
+    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    pub mutant: Option<String>,
+    /// Images at a time [default: one a core]
+    #[arg(long, value_name = "J", value_parser = job_numbers())]
+    pub jobs: Option<usize>,
+    /// Where the plans of violations go
+    #[arg(long, value_name = "DIR", default_value = "target/afterimage")]
+    pub out: PathBuf,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct RegressArgs {
     /// The directory of *.toml files
     #[arg(default_value = "seeds")]
@@ -165,6 +195,14 @@ fn job_numbers() -> RangedU64ValueParser<usize> {
 
 fn scenario_names() -> PossibleValuesParser {
     PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.name))
+}
+
+fn explored_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        explore::store::SCENARIOS
+            .iter()
+            .map(|scenario| scenario.name),
+    )
 }
 
 fn mutant_names() -> PossibleValuesParser {

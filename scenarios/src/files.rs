@@ -31,7 +31,6 @@ pub fn prepare_dir(dir: &Path) -> Result<(), Error> {
 
 /// Writes the resolved plan of a failing run, to replay as it is and to become a
 /// regression seed. One file a (scenario, seed, planted bug): a rerun replaces it.
-#[allow(clippy::disallowed_methods)] // The command line's own files are real.
 pub fn write(
     dir: &Path,
     resolved: &Plan,
@@ -53,9 +52,14 @@ pub fn write(
         }],
         plan: resolved.clone(),
     };
-    let path = dir.join(name);
-    fs::write(&path, file.to_string()).map_err(Error::io("write", &path))?;
-    Ok(path)
+    write_as(&dir.join(name), &file)
+}
+
+/// Writes a seed file.
+#[allow(clippy::disallowed_methods)] // The command line's own files are real.
+pub fn write_as(path: &Path, file: &SeedFile) -> Result<PathBuf, Error> {
+    fs::write(path, file.to_string()).map_err(Error::io("write", path))?;
+    Ok(path.to_owned())
 }
 
 /// The command that replays a seed file.

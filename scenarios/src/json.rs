@@ -63,6 +63,33 @@ pub struct Replay<'a> {
     pub wall_s: f64,
 }
 
+/// The report of an exploration is a list of these.
+#[derive(Serialize)]
+pub struct Explored {
+    pub scenario: &'static str,
+    pub profile: &'static str,
+    pub level: u32,
+    pub depth: u32,
+    /// Nested ones included, like the states.
+    pub crash_points: u64,
+    /// Before those that leave the same are taken together.
+    pub states: u64,
+    pub distinct_images: u64,
+    pub recoveries: u64,
+    pub violations: Vec<ExploredViolation>,
+    /// It came to its end, and did not stop at its tenth violation.
+    pub complete: bool,
+    pub wall_s: f64,
+}
+
+#[derive(Serialize)]
+pub struct ExploredViolation {
+    pub invariant: &'static str,
+    pub crash_point: String,
+    pub file: String,
+    pub detail: String,
+}
+
 #[derive(Serialize)]
 pub struct Regress {
     pub files: u64,

@@ -11,6 +11,7 @@ mod cli;
 mod clock;
 mod digest;
 mod error;
+mod explore;
 mod files;
 mod interrupt;
 mod json;
@@ -64,6 +65,7 @@ fn dispatch(command: Command) -> Result<Status, Error> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Explore(args) => explore::explore(&args),
         Command::Regress(args) => regress::regress(&args),
         Command::Mutants(args) => mutants::mutants(&args),
         Command::List(args) => list::list(&args),

@@ -49,7 +49,12 @@ impl Progress {
 
     /// One more is done. `note` is asked for only if it is shown.
     pub fn advance(&mut self, note: impl FnOnce() -> String) {
-        self.done += 1;
+        self.reach(self.done + 1, note);
+    }
+
+    /// So many are done.
+    pub fn reach(&mut self, done: u64, note: impl FnOnce() -> String) {
+        self.done = done;
         let now = self.clock.elapsed();
         match &mut self.show {
             Show::Bar(bar) => {

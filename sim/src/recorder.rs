@@ -30,7 +30,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub fn new(trace: bool, style: Style) -> Self {
+    pub fn new(trace: bool, style: Style, judges: Judges) -> Self {
         Recorder {
             digest: Digest::new(),
             events: 0,
@@ -40,7 +40,7 @@ impl Recorder {
             client_ops: 0,
             faults: BTreeMap::new(),
             sometimes: Sometimes::new(),
-            judges: Judges::new(),
+            judges,
             other: None,
             text: trace.then(String::new),
             style,
@@ -69,6 +69,11 @@ impl Recorder {
     /// What the run has shown so far, as the judges see it.
     pub fn model(&self) -> &Model {
         self.judges.model()
+    }
+
+    /// The judges as they are now: for asking what would follow from here.
+    pub fn judges(&self) -> &Judges {
+        &self.judges
     }
 
     /// A line of the text that is no record.

@@ -77,43 +77,29 @@ pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
 
 #[cfg(madsim)]
 mod fresh {
-    use std::cell::RefCell;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::{Once, mpsc};
+    use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
     use super::{RunOptions, run};
+    use crate::panics;
     use crate::plan::Plan;
     use crate::report::RunReport;
     use crate::verdict::{Invariant, Verdict, Violation};
-    use crate::world::panic_text;
 
     /// A run that takes longer than this of real time goes in circles in a
     /// place where simulated time does not pass.
     const WATCHDOG: Duration = Duration::from_secs(120);
 
-    thread_local! {
-        /// What the last panic on this thread said, if it is one of ours.
-        static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
-    }
-
     /// Carries out `plan` on a thread of its own: std draws the keys of its hash
     /// maps once a thread, so that a run's bytes must not depend on what ran
     /// there before. A panic, or a run without end, is a verdict.
     pub fn run_fresh(plan: &Plan, options: RunOptions) -> RunReport {
-        install_hook();
         let (done, result) = mpsc::channel();
         let on_thread = plan.clone();
         let body = move || {
-            PANIC.set(Some(String::new()));
-            let report = catch_unwind(AssertUnwindSafe(|| run(&on_thread, &options)));
-            let said = PANIC.take().unwrap_or_default();
             // Nobody listens any more if the watchdog was faster.
-            let _ = done.send(report.map_err(|panic| match said.is_empty() {
-                true => panic_text(&*panic),
-                false => said,
-            }));
+            let _ = done.send(panics::caught(|| run(&on_thread, &options)));
         };
         let name = format!("seed-{:#x}", plan.seed);
         if let Err(e) = thread::Builder::new().name(name).spawn(body) {
@@ -157,25 +143,5 @@ mod fresh {
             resolved: plan.clone(),
             trace: None,
         }
-    }
-
-    /// Panics of runs are reported with their verdict, not on stderr.
-    fn install_hook() {
-        static HOOK: Once = Once::new();
-        HOOK.call_once(|| {
-            let before = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |info| {
-                let ours = PANIC.with_borrow_mut(|said| match said {
-                    Some(said) => {
-                        *said = info.to_string().replace('\n', ": ");
-                        true
-                    }
-                    None => false,
-                });
-                if !ours {
-                    before(info);
-                }
-            }));
-        });
     }
 }

@@ -9,6 +9,7 @@ use crate::verdict::{Invariant::AckedDurable as RULE, Violation};
 /// An entry counts from its `Durable` on until a truncation is asked for or a
 /// durable snapshot covers it; the hard state and the snapshot count until a
 /// newer one is durable.
+#[derive(Clone)]
 pub struct AckedDurable;
 
 impl Judge for AckedDurable {

@@ -10,7 +10,7 @@ use crate::trace::{Record, What};
 use crate::verdict::{Invariant::Converges as RULE, Violation};
 
 /// Safety first, then liveness: this speaks about runs that healed.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Converges {
     healed: bool,
     converged: bool,

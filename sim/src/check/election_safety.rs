@@ -10,7 +10,7 @@ use crate::trace::{Record, What};
 use crate::verdict::{Invariant::ElectionSafety as RULE, Violation};
 
 /// A leader is who says so, or who speaks as one.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct ElectionSafety {
     leaders: BTreeMap<Term, NodeId>,
 }

@@ -13,7 +13,7 @@ use super::{Judge, Model, broken};
 use crate::trace::{Record, What};
 use crate::verdict::{Invariant::StateMachineSafety as RULE, Violation};
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct FollowerCommit {
     /// How far the appends of a term's leader to a node reached: an upper bound
     /// of what the node can have compared.

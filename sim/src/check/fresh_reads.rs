@@ -11,7 +11,7 @@ use crate::verdict::{Invariant::FreshReads as RULE, Violation};
 
 /// The version of a value is the log index of its put: the order of the log is
 /// the order of the register, so no search for a linearization is needed.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct FreshReads {
     /// By client and sequence number.
     pending: BTreeMap<(u64, u64), Pending>,
@@ -23,6 +23,7 @@ pub struct FreshReads {
     newest: BTreeMap<u32, u64>,
 }
 
+#[derive(Clone)]
 enum Pending {
     Put {
         value: u64,
@@ -34,6 +35,7 @@ enum Pending {
     },
 }
 
+#[derive(Clone)]
 struct Put {
     key: u32,
     /// Once an answer told.

@@ -2,8 +2,10 @@
 //! within a term.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use afterimage_engine::{Event, HardState, NodeId, Role, Term};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{Judge, Model, broken};
 use crate::trace::{Record, What};
@@ -11,12 +13,12 @@ use crate::verdict::{Invariant::HardStateMonotonic as RULE, Violation};
 
 /// On the disk over the whole run, in memory within an incarnation. (What a
 /// crash does to it is judged by `acked-durable`.)
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct HardStateMonotonic {
     nodes: BTreeMap<NodeId, Seen>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone, Hash)]
 struct Seen {
     durable: HardState,
     memory: HardState,
@@ -51,6 +53,10 @@ impl Judge for HardStateMonotonic {
             _ => Ok(()),
         };
         found.or_else(|what| broken(RULE, format!("n{id}: {what}")))
+    }
+
+    fn remember(&self, memory: &mut Xxh3) {
+        self.nodes.hash(memory);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::verdict::{Invariant::LeaderCompleteness as RULE, Violation};
 /// And where a leader commits: by an entry of its own term only. One of an
 /// older term may be on a quorum and still be replaced by a later leader
 /// (thesis, 3.6.2; figure 8 of the paper), which luck alone hardly ever shows.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct LeaderCompleteness {
     /// Who leads, in which term.
     leaders: BTreeMap<NodeId, Term>,

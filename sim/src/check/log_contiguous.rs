@@ -7,6 +7,7 @@ use crate::trace::{Contents, Record, What};
 use crate::verdict::{Invariant::LogContiguous as RULE, Violation};
 
 /// Both of what is appended and of what is recovered.
+#[derive(Clone)]
 pub struct LogContiguous;
 
 impl Judge for LogContiguous {

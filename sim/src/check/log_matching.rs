@@ -13,11 +13,12 @@ use crate::verdict::{Invariant::LogMatching as RULE, Violation};
 /// and the term of the entry before it. (What recovery finds was appended
 /// before, or it breaks `no-resurrection`.) Forgotten below what every node has a
 /// snapshot of.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct LogMatching {
     known: BTreeMap<(Index, Term), Known>,
 }
 
+#[derive(Clone)]
 struct Known {
     fingerprint: u32,
     /// `None`: it was only seen at the start of a log.

@@ -26,16 +26,19 @@ mod store_model;
 pub(crate) mod testing;
 
 use std::fmt;
+use std::hash::Hash;
 
 pub use model::{Committed, Model, NodeModel, State};
 pub use span::Span;
 pub use store_model::{Snapshot, StoreModel};
 
+use xxhash_rust::xxh3::Xxh3;
+
 use crate::trace::Record;
 use crate::verdict::{Invariant, Violation};
 
 /// Watches a run and speaks up when its rule is broken.
-pub trait Judge {
+pub trait Judge: Fork + Send + Sync {
     /// Looks at one record. `model` is the state of things before it.
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation>;
     /// The run is over. `model` is the state of things at the end.
@@ -43,11 +46,34 @@ pub trait Judge {
         let _ = model;
         Ok(())
     }
+    /// Adds what the judge remembers besides the model, as far as it bears on
+    /// what one store may show: see [`Judges::fingerprint`].
+    fn remember(&self, memory: &mut Xxh3) {
+        let _ = memory;
+    }
+}
+
+/// A judge that can be asked what would follow from here, several times over.
+pub trait Fork {
+    fn fork(&self) -> Box<dyn Judge>;
+}
+
+impl<T: Judge + Clone + 'static> Fork for T {
+    fn fork(&self) -> Box<dyn Judge> {
+        Box::new(self.clone())
+    }
 }
 
 /// All judges, in the order in which a record is shown to them: where one
 /// record breaks several rules, the first one names the failure.
 pub fn all() -> Vec<Box<dyn Judge>> {
+    let mut judges = of_a_store();
+    judges.extend(of_a_cluster());
+    judges
+}
+
+/// Those that look at one store at a time.
+fn of_a_store() -> Vec<Box<dyn Judge>> {
     vec![
         Box::new(acked_durable::AckedDurable),
         Box::new(no_resurrection::NoResurrection),
@@ -56,6 +82,11 @@ pub fn all() -> Vec<Box<dyn Judge>> {
         Box::new(recovery_idempotent::RecoveryIdempotent::default()),
         Box::new(recovery_available::RecoveryAvailable),
         Box::new(hard_state_monotonic::HardStateMonotonic::default()),
+    ]
+}
+
+fn of_a_cluster() -> Vec<Box<dyn Judge>> {
+    vec![
         Box::new(persist_before_send::PersistBeforeSend),
         Box::new(election_safety::ElectionSafety::default()),
         Box::new(log_matching::LogMatching::default()),
@@ -77,11 +108,35 @@ pub struct Judges {
 
 impl Judges {
     pub fn new() -> Self {
+        Judges::with(all())
+    }
+
+    /// Without those that compare members of a cluster.
+    pub fn of_a_store() -> Self {
+        Judges::with(of_a_store())
+    }
+
+    fn with(judges: Vec<Box<dyn Judge>>) -> Self {
         Judges {
-            judges: all(),
+            judges,
             model: Model::default(),
             violation: None,
         }
+    }
+
+    /// A hash of all on which the judgement of a store depends: what it
+    /// promised, and what opens of its image have shown. Two runs with the same
+    /// fingerprint and the same disk have the same future.
+    pub fn fingerprint(&self) -> u64 {
+        let mut memory = Xxh3::new();
+        for (id, node) in &self.model.nodes {
+            id.hash(&mut memory);
+            node.store.hash(&mut memory);
+        }
+        for judge in &self.judges {
+            judge.remember(&mut memory);
+        }
+        memory.digest()
     }
 
     /// Shows one record to all judges. The first violation of the run so far.
@@ -119,6 +174,16 @@ impl Judges {
     /// The first violation so far.
     pub fn violation(&self) -> Option<&Violation> {
         self.violation.as_ref()
+    }
+}
+
+impl Clone for Judges {
+    fn clone(&self) -> Self {
+        Judges {
+            judges: self.judges.iter().map(|judge| judge.fork()).collect(),
+            model: self.model.clone(),
+            violation: self.violation.clone(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::trace::{Record, What};
 
 /// The cluster as its events describe it. A judge sees it as it was *before*
 /// the record at hand.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Model {
     pub nodes: BTreeMap<NodeId, NodeModel>,
     /// Every committed entry, and the term of the leader that committed it.
@@ -27,7 +27,7 @@ pub struct Committed {
 }
 
 /// One member.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct NodeModel {
     pub store: StoreModel,
     pub state: State,

@@ -9,6 +9,7 @@ use crate::verdict::{Invariant::NoResurrection as RULE, Violation};
 
 /// What recovery finds is a prefix of a log that this store had at some moment
 /// since its last durable truncation: never a mixture of two.
+#[derive(Clone)]
 pub struct NoResurrection;
 
 impl Judge for NoResurrection {

@@ -7,6 +7,7 @@ use crate::trace::{Record, What};
 use crate::verdict::{Invariant::PersistBeforeSend as RULE, Violation};
 
 /// Raft, figure 2: "updated on stable storage before responding to RPCs".
+#[derive(Clone)]
 pub struct PersistBeforeSend;
 
 impl Judge for PersistBeforeSend {

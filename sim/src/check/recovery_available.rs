@@ -7,6 +7,7 @@ use crate::verdict::{Invariant::RecoveryAvailable as RULE, Violation};
 /// An open may fail, and a node may die by itself, only where an injected
 /// runtime fault reached it. (That a
 /// node comes up in the end, once the faults are over, is part of `converges`.)
+#[derive(Clone)]
 pub struct RecoveryAvailable;
 
 impl Judge for RecoveryAvailable {

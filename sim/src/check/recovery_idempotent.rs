@@ -2,8 +2,10 @@
 //! again, gives the same answer.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
 use afterimage_engine::NodeId;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{Judge, Model, StoreModel, acked_durable, broken, no_resurrection};
 use crate::trace::{Contents, Record, What};
@@ -13,12 +15,12 @@ use crate::verdict::{Invariant::RecoveryIdempotent as RULE, Violation};
 /// agree in everything. After a kill the cache may hold what was never
 /// promised: an open that is itself cut off may lose that, but must stay
 /// within the rules of what a crash may leave.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct RecoveryIdempotent {
     nodes: BTreeMap<NodeId, Boot>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone, Hash)]
 struct Boot {
     /// The node was up since its power went the last time.
     ran: bool,
@@ -61,6 +63,10 @@ impl Judge for RecoveryIdempotent {
             _ => Ok(()),
         };
         found.or_else(|what| broken(RULE, format!("n{id}: {what}")))
+    }
+
+    fn remember(&self, memory: &mut Xxh3) {
+        self.nodes.hash(memory);
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Judge, Model, broken};
 use crate::trace::{Contents, Record};
 use crate::verdict::{Invariant::SnapshotCoversLog as RULE, Violation};
 
+#[derive(Clone)]
 pub struct SnapshotCoversLog;
 
 impl Judge for SnapshotCoversLog {

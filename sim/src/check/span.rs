@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use afterimage_engine::Index;
 
 /// A run of items, one for each index from [`Span::first`] to [`Span::last`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Span<T> {
     first: Index,
     items: VecDeque<T>,

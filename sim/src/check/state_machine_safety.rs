@@ -12,7 +12,7 @@ use crate::verdict::{Invariant::StateMachineSafety as RULE, Violation};
 /// The same of what is committed, and of the states that snapshots hold; and
 /// each node applies in order, without a gap. What every node has a snapshot
 /// of is forgotten.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct StateMachineSafety {
     applied: BTreeMap<Index, EntryId>,
     /// Term and CRC of the snapshots seen, by their last index.

@@ -8,7 +8,7 @@ use crate::trace::Contents;
 /// The promises of one store. Batches reach the disk in the order of their
 /// submission, so what recovery may find is a prefix of the log as it was
 /// before or after each truncation that is not durable yet, and of nothing else.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct StoreModel {
     /// The log as its readers see it.
     log: Span<EntryId>,
@@ -26,14 +26,14 @@ pub struct StoreModel {
 }
 
 /// A suffix that recovery may still bring back.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 struct Replaced {
     from: Index,
     suffix: Vec<EntryId>,
 }
 
 /// The newest durable snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     pub last_index: Index,
     pub last_term: Term,

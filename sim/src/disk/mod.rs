@@ -192,6 +192,23 @@ impl SimFs {
         self.disk.state().recording = on;
     }
 
+    /// Whether to keep a copy of the disk from before each mutating operation
+    /// (off by default), for [`SimFs::take_captures`].
+    pub fn capture(&self, on: bool) {
+        self.disk.state().capturing = on;
+    }
+
+    /// The disks from before the mutating operations since the last call.
+    pub fn take_captures(&self) -> Vec<Capture> {
+        let captures = std::mem::take(&mut self.disk.state().captures);
+        captures.into_iter().map(Capture::of).collect()
+    }
+
+    /// Captures carry the latest mark: how far its owner had come by then.
+    pub fn mark(&self, mark: u64) {
+        self.disk.state().mark = mark;
+    }
+
     /// All operations so far, of all incarnations. Those that were fenced, or
     /// came after the power went, do not count.
     pub fn op_count(&self) -> u64 {
@@ -235,6 +252,43 @@ impl SimFs {
             (file.cache_len, file.cache.hash())
         });
         crate::rng::hash(&[disk, cache])
+    }
+}
+
+/// The disk as it was right before a mutating operation. A power cut of it is
+/// one between this operation and the one before, and also one in the middle of
+/// that: whatever such a one leaves is a choice among what is pending here.
+#[derive(Debug, Clone)]
+pub struct Capture {
+    pub disk: SimFs,
+    /// The operation's number within its incarnation, from 1.
+    pub n: u32,
+    pub kind: OpKind,
+    pub path: Arc<str>,
+    /// The new name of a rename.
+    pub to: Option<Arc<str>>,
+    /// See [`SimFs::mark`].
+    pub mark: u64,
+}
+
+impl Capture {
+    fn of(capture: state::Capture) -> Self {
+        let state::Capture {
+            state,
+            n,
+            kind,
+            path,
+            to,
+            mark,
+        } = capture;
+        Capture {
+            disk: SimFs::of(state),
+            n,
+            kind,
+            path,
+            to,
+            mark,
+        }
     }
 }
 

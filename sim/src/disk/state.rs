@@ -55,6 +55,22 @@ pub(super) struct State {
     pub locks: BTreeSet<u64>,
     pub recording: bool,
     pub records: Vec<OpRecord>,
+    pub capturing: bool,
+    pub captures: Vec<Capture>,
+    /// See [`super::SimFs::mark`].
+    pub mark: u64,
+}
+
+/// The disk right before a mutating operation: a power cut here is a cut
+/// before the operation, and in the middle of the one before it.
+#[derive(Debug, Clone)]
+pub(super) struct Capture {
+    pub state: State,
+    pub n: u32,
+    pub kind: OpKind,
+    pub path: Arc<str>,
+    pub to: Option<Arc<str>>,
+    pub mark: u64,
 }
 
 /// What an operation is on.
@@ -120,6 +136,9 @@ impl State {
             locks: BTreeSet::new(),
             recording: false,
             records: Vec::new(),
+            capturing: false,
+            captures: Vec::new(),
+            mark: 0,
         }
     }
 
@@ -169,6 +188,8 @@ impl State {
             short: Ratio::default(),
             recording: false,
             records: Vec::new(),
+            capturing: false,
+            captures: Vec::new(),
             names: self.names.clone(),
             inodes: self.inodes.clone(),
             freed: self.freed.clone(),
@@ -197,6 +218,9 @@ impl State {
         self.calls += 1;
         self.n += u32::from(call.kind.mutates());
         let name = self.name_of(call.on);
+        if self.capturing && call.kind.mutates() {
+            self.capture(call, &name);
+        }
         let matched = call.to.unwrap_or(&name);
         let crash = self.armed.crash(call.kind, matched);
         let fault = self.armed.fail(call.kind, matched, call.len);
@@ -236,6 +260,18 @@ impl State {
         };
         self.record(call, attempt.len, outcome);
         result
+    }
+
+    fn capture(&mut self, call: Call<'_>, name: &Arc<str>) {
+        let capture = Capture {
+            state: self.fork(),
+            n: self.n,
+            kind: call.kind,
+            path: name.clone(),
+            to: call.to.map(Arc::from),
+            mark: self.mark,
+        };
+        self.captures.push(capture);
     }
 
     fn short_by_chance(&self, call: Call<'_>) -> Option<FaultKind> {

@@ -8,7 +8,7 @@ use crate::plan::StoreEntry;
 use crate::rng::hash;
 
 /// The data of an entry follows from its position and its length.
-pub(super) fn entry(e: &StoreEntry) -> Entry {
+pub(crate) fn entry(e: &StoreEntry) -> Entry {
     let word = hash(&[e.term.0, e.index.0]).to_le_bytes();
     Entry {
         index: e.index,

@@ -12,8 +12,10 @@ use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Install, Options, Store};
 use afterimage_engine::{Error, HardState, Host, Index, Job, NodeId, Step, Term};
 
-use crate::disk::{CrashTrigger, Fates, Keep, OpRecord, Pattern, SimFs, is_excused};
+use crate::check::Judges;
+use crate::disk::{Capture, CrashTrigger, Fates, Keep, OpRecord, Pattern, SimFs, is_excused};
 use crate::env::SimEnv;
+use crate::mutants::MutantInfo;
 use crate::plan::{Action, Plan, StoreOp};
 use crate::recorder::Recorder;
 use crate::report::RunReport;
@@ -21,27 +23,31 @@ use crate::rng::hash;
 use crate::run::{Detail, RunOptions};
 use crate::trace::{Contents, Style, What};
 use crate::twin::Twin;
-use data::{State, entry, meta};
+pub(crate) use data::entry;
+use data::{State, meta};
 use up::{Task, Up};
 
-const NODE: NodeId = NodeId(1);
-const DIR: &str = "/raft";
+pub(crate) const NODE: NodeId = NodeId(1);
+pub(crate) const DIR: &str = "/raft";
 /// A task that still has work after this many steps goes in circles.
 const STEPS_MAX: u32 = 100_000;
 
 /// Carries out a plan for one store.
 pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
     let mut single = Single::new(plan, options);
-    if !opens_by_itself(plan) {
-        single.open_new();
-    }
-    for at in 0..plan.steps.len() {
-        if single.recorder.violation().is_some() {
-            break;
-        }
-        single.carry_out(at);
-    }
+    single.carry_out_all();
     single.report()
+}
+
+/// The store's options in a plan.
+pub(crate) fn store_options(plan: &Plan, mutant: Option<&MutantInfo>) -> Options {
+    let cluster = &plan.cluster;
+    Options {
+        segment_bytes: cluster.segment_bytes,
+        cache_bytes: cluster.cache_bytes as usize,
+        chunk_bytes: cluster.chunk_bytes as usize,
+        mutants: mutant.map(|m| m.engine()).unwrap_or_default(),
+    }
 }
 
 /// Whether the plan begins with a `restart`, or with faults for one to meet.
@@ -69,8 +75,10 @@ struct Single {
     up: Option<Up>,
     /// Nothing is pending on the disk: the power was cut last.
     settled: bool,
-    /// The step at hand.
+    /// The id of the step at hand.
     current: u32,
+    /// Its place, from 1; 0 before the first.
+    at: usize,
     /// The crash step that waits for the next step.
     armed: Option<(usize, CrashTrigger)>,
     /// The kill that does, and how many operations it still lets pass.
@@ -80,6 +88,36 @@ struct Single {
     ops: u64,
     /// The number of the latest one within its incarnation, as traces show it.
     last_op: u64,
+    /// Where a crash could come, if somebody wants to know.
+    moments: Option<Vec<Moment>>,
+}
+
+/// The disk before a mutating operation, and what was promised by then.
+pub(crate) struct Moment {
+    /// 0 for the open with which a plan begins that does not say so; then the
+    /// plan's steps from 1 on.
+    pub step: usize,
+    /// `None`: the end of the plan.
+    pub capture: Option<Capture>,
+    pub disk: SimFs,
+    pub judges: Judges,
+}
+
+/// Carries out a plan and returns each moment at which a crash could come.
+pub(crate) fn moments(plan: &Plan, options: &RunOptions) -> (Vec<Moment>, RunReport) {
+    let mut single = Single::new(plan, options);
+    single.disk.capture(true);
+    single.moments = Some(Vec::new());
+    single.carry_out_all();
+    single.disk.take_captures();
+    let mut moments = single.moments.take().unwrap_or_default();
+    moments.push(Moment {
+        step: plan.steps.len(),
+        capture: None,
+        disk: single.disk.fork(),
+        judges: single.recorder.judges().clone(),
+    });
+    (moments, single.report())
 }
 
 /// A process is to be killed after a file operation.
@@ -116,9 +154,15 @@ impl Single {
             up: None,
             settled: true,
             current: 0,
+            at: 0,
             armed: None,
             doom: None,
-            recorder: Recorder::new(options.trace.is_some(), options.style(Style::SINGLE)),
+            recorder: Recorder::new(
+                options.trace.is_some(),
+                options.style(Style::SINGLE),
+                Judges::of_a_store(),
+            ),
+            moments: None,
             ops: 0,
             last_op: 0,
         }
@@ -134,6 +178,7 @@ impl Single {
         for event in self.env.take_events() {
             self.record(What::Engine(event));
         }
+        self.take_moments();
         for op in self.disk.take_ops() {
             self.ops += 1;
             self.last_op = op.n;
@@ -144,8 +189,35 @@ impl Single {
         }
     }
 
+    fn take_moments(&mut self) {
+        let Some(moments) = &mut self.moments else {
+            return;
+        };
+        for capture in self.disk.take_captures() {
+            moments.push(Moment {
+                step: self.at,
+                disk: capture.disk.clone(),
+                capture: Some(capture),
+                judges: self.recorder.judges().clone(),
+            });
+        }
+    }
+
+    fn carry_out_all(&mut self) {
+        if !opens_by_itself(&self.plan) {
+            self.open_new();
+        }
+        for at in 0..self.plan.steps.len() {
+            if self.recorder.violation().is_some() {
+                break;
+            }
+            self.carry_out(at);
+        }
+    }
+
     fn carry_out(&mut self, at: usize) {
         let step = self.plan.steps[at].clone();
+        self.at = at + 1;
         self.current = step.id;
         self.recorder.say(&step.to_string());
         let Action::Store(op) = step.action else {
@@ -449,13 +521,7 @@ impl Single {
         self.incarnation += 1;
         let incarnation = self.incarnation;
         let bug = self.options.mutant.and_then(|m| m.fs_bug());
-        let cluster = &self.plan.cluster;
-        let options = Options {
-            segment_bytes: cluster.segment_bytes,
-            cache_bytes: cluster.cache_bytes as usize,
-            chunk_bytes: cluster.chunk_bytes as usize,
-            mutants: self.options.mutant.map(|m| m.engine()).unwrap_or_default(),
-        };
+        let options = store_options(&self.plan, self.options.mutant);
         let twin = Twin {
             disk: self.disk.fork(),
             dir: Path::new(DIR),

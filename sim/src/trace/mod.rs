@@ -32,7 +32,7 @@ pub struct Record {
 }
 
 /// A store's whole content, read back through its public interface.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Contents {
     pub hard_state: HardState,
     /// Last index and term of the snapshot, and a CRC over its data.

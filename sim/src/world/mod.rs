@@ -30,6 +30,7 @@ use self::nemesis::End;
 use self::net::SimNet;
 use self::queue::Queue;
 use self::replica::{Command, Outcome};
+use crate::check::Judges;
 use crate::disk;
 use crate::kv::{self, Kv};
 use crate::plan::Plan;
@@ -38,8 +39,6 @@ use crate::report::RunReport;
 use crate::rng::hash;
 use crate::run::RunOptions;
 use crate::trace::{Operation, Style, What};
-
-pub(crate) use replica::panic_text;
 
 /// A state machine that a world can run, and clients can use.
 pub trait Subject: StateMachine {
@@ -166,7 +165,11 @@ impl<S: Subject> World<S> {
             net: SimNet::new(plan.seed, plan.net.clone()),
             members,
             clients,
-            recorder: Recorder::new(options.trace.is_some(), options.style(Style::CLUSTER)),
+            recorder: Recorder::new(
+                options.trace.is_some(),
+                options.style(Style::CLUSTER),
+                Judges::new(),
+            ),
             fs_ops: 0,
             healed: false,
             finished: false,

@@ -13,6 +13,7 @@ use afterimage_engine::store::Report;
 use afterimage_engine::{Error, Host, Index, Job, Step, Term};
 
 use super::Subject;
+use crate::panics;
 use crate::trace::Contents;
 
 /// Where a node keeps its files.
@@ -147,19 +148,10 @@ pub(super) async fn process<S: Subject>(mailbox: Arc<Mailbox<S>>) {
         let command = mailbox.next().await;
         let done = catch_unwind(AssertUnwindSafe(|| process.carry_out(command)));
         mailbox.reply(done.unwrap_or_else(|panic| Outcome {
-            panic: Some(panic_text(&*panic)),
+            panic: Some(panics::text(&*panic)),
             ..Outcome::default()
         }));
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|s| (*s).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a text".to_owned())
 }
 
 impl<S: Subject> Process<S> {
