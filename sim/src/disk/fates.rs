@@ -1,6 +1,7 @@
 //! How the fate of each pending effect is chosen at a power cut.
 
 use super::keep::{Keep, OpId, Part, Unit};
+use super::pending::Entry;
 use super::profile::FreshBlock;
 use crate::rng::SimRng;
 
@@ -27,8 +28,8 @@ pub(super) enum Pick {
     Garbage(usize),
 }
 
-/// The pending versions of one thing: (unit, newly allocates a sector).
-pub(super) type Chain<'a> = &'a [(Unit, bool)];
+/// The pending versions of one thing, oldest first.
+pub(super) type Versions<'a> = &'a [Entry];
 
 /// Chooses the fates. Asked first for the names, then for each file for its
 /// length and its sectors, always in the same order.
@@ -46,6 +47,8 @@ pub(super) struct Chooser<'a> {
 enum Way<'a> {
     All(bool),
     Explicit(&'a Keep),
+    /// The same, by the places of the units.
+    Places(&'a [bool]),
     Random {
         rng: SimRng,
         bias: Bias,
@@ -195,42 +198,50 @@ impl<'a> Chooser<'a> {
         Chooser { way, fresh }
     }
 
+    /// Chooses the units whose place in `Pending::units` is true in `kept`.
+    pub fn places(kept: &'a [bool], fresh: FreshBlock) -> Self {
+        let way = Way::Places(kept);
+        Chooser { way, fresh }
+    }
+
     /// Which name operations persist, before what they build on is considered.
-    pub fn names(&mut self, ops: &[Unit]) -> (Vec<bool>, Closure) {
-        let wanted = ops.iter().map(|unit| self.wants(*unit)).collect();
-        let closure = match self.way {
+    pub fn names(&mut self, ops: Versions<'_>, wanted: &mut Vec<bool>) -> Closure {
+        for op in ops {
+            wanted.push(self.wants(op));
+        }
+        match self.way {
             Way::Random {
                 bias: Bias::OneKept { .. },
                 ..
             } => Closure::PullIn,
             Way::Random { .. } => Closure::DropOut,
             _ => Closure::PullIn,
-        };
-        (wanted, closure)
+        }
     }
 
     /// Which of a file's pending lengths it gets, those in the middle of a write
     /// included; `None`: the durable one.
-    pub fn length(&mut self, chain: Chain<'_>) -> Option<usize> {
+    pub fn length(&mut self, chain: Versions<'_>) -> Option<usize> {
         self.version(chain)
     }
 
     /// What a sector of the file gets.
-    pub fn sector(&mut self, chain: Chain<'_>) -> Pick {
+    pub fn sector(&mut self, chain: Versions<'_>) -> Pick {
         let version = self.version(chain);
         // The first block allocated later than what the sector got.
         let later = version.map_or(0, |version| version + 1);
-        let mut fresh = (later..chain.len()).filter(|place| chain[*place].1);
+        let mut fresh = (later..chain.len()).filter(|place| chain[*place].fresh);
         let garbage = match (&mut self.way, self.fresh) {
             (_, FreshBlock::Zeros) | (Way::All(_), _) => None,
             (Way::Explicit(keep), _) => fresh.rfind(|place| {
-                let Unit { op, part } = chain[*place].0;
+                let Unit { op, part } = chain[*place].unit;
                 let Part::Sector(index) = part else {
                     return false;
                 };
                 let part = Part::Garbage(index);
                 keep.contains(Unit { op, part })
             }),
+            (Way::Places(kept), _) => fresh.rfind(|place| kept[chain[*place].garbage as usize]),
             (Way::Random { rng, garbage, .. }, _) => {
                 fresh.next().filter(|_| rng.below(8) < *garbage)
             }
@@ -242,15 +253,16 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    fn wants(&mut self, unit: Unit) -> bool {
+    fn wants(&mut self, entry: &Entry) -> bool {
         match &mut self.way {
             Way::All(kept) => *kept,
-            Way::Explicit(keep) => keep.contains(unit),
-            Way::Random { rng, bias, .. } => bias.wants(rng, unit),
+            Way::Explicit(keep) => keep.contains(entry.unit),
+            Way::Places(kept) => kept[entry.bit as usize],
+            Way::Random { rng, bias, .. } => bias.wants(rng, entry.unit),
         }
     }
 
-    fn version(&mut self, chain: Chain<'_>) -> Option<usize> {
+    fn version(&mut self, chain: Versions<'_>) -> Option<usize> {
         let tip = chain.len().checked_sub(1)?;
         if let Way::Random {
             rng,
@@ -260,7 +272,7 @@ impl<'a> Chooser<'a> {
         {
             // One coin for the latest, whatever the number of versions: a coin
             // for each would practically never lose all of many.
-            if bias.wants(rng, chain[tip].0) {
+            if bias.wants(rng, chain[tip].unit) {
                 return Some(tip);
             }
             return match rng.below(2) {
@@ -270,6 +282,6 @@ impl<'a> Chooser<'a> {
         }
         (0..chain.len())
             .rev()
-            .find(|place| self.wants(chain[*place].0))
+            .find(|place| self.wants(&chain[*place]))
     }
 }

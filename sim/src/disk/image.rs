@@ -82,7 +82,7 @@ impl Image {
         };
         let old = std::mem::replace(&mut Arc::make_mut(group)[place], data);
         let new = &group[place];
-        self.hash ^= placed(&old, sector) ^ placed(new, sector);
+        self.hash ^= placed(old.as_ref(), sector) ^ placed(new.as_ref(), sector);
         self.allocated = self.allocated + u64::from(new.is_some()) - u64::from(old.is_some());
     }
 
@@ -166,7 +166,8 @@ fn split(sector: u32) -> (usize, usize) {
     (sector as usize / GROUP, sector as usize % GROUP)
 }
 
-fn placed(sector: &Sector, place: u32) -> u64 {
+/// The sector's part in the hash of its image.
+pub(super) fn placed(sector: Option<&Arc<SectorData>>, place: u32) -> u64 {
     match sector {
         Some(data) if data.hash != 0 => mix(data.hash, u64::from(place)),
         _ => 0,

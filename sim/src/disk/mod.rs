@@ -24,6 +24,7 @@
 //! the operation by hashing: it is the same whatever else was drawn.
 
 mod crash;
+mod cutter;
 mod error;
 mod fates;
 mod freed;
@@ -34,8 +35,10 @@ mod keep;
 mod names;
 mod op;
 mod ops;
+mod pending;
 mod profile;
 mod report;
+mod resolve;
 mod state;
 mod trigger;
 
@@ -49,6 +52,7 @@ use std::sync::Arc;
 use afterimage_engine::fs::Fs;
 use xxhash_rust::xxh3::xxh3_64;
 
+pub use cutter::Cutter;
 pub(crate) use error::is_excused;
 pub use error::{is_fenced, is_injected, is_power_lost};
 pub use fates::Fates;
@@ -306,12 +310,18 @@ fn files(
 
 fn names_hash(names: &Names, content: impl Fn(u64) -> (u64, u64)) -> u64 {
     let each = names.iter().map(|(name, node)| {
-        let (len, hash) = match node {
-            Node::File(inode) => content(*inode),
-            // No file is as long.
-            Node::Dir => (u64::MAX, 0),
+        let file = match node {
+            Node::File(inode) => Some(content(*inode)),
+            Node::Dir => None,
         };
-        crate::rng::hash(&[xxh3_64(name.as_bytes()), len, hash])
+        name_hash(xxh3_64(name.as_bytes()), file)
     });
     each.fold(0, |all, one| all ^ one)
+}
+
+/// A name's part in the hash of an image: of a file with its length and hash.
+fn name_hash(name: u64, file: Option<(u64, u64)>) -> u64 {
+    // No file is as long as a directory.
+    let (len, content) = file.unwrap_or((u64::MAX, 0));
+    crate::rng::hash(&[name, len, content])
 }

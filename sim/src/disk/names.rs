@@ -49,7 +49,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         let (one, other) = match self {
             Change::Link { name, .. } | Change::Unlink { name } => (name, None),
             Change::Rename { from, to, .. } => (from, Some(to)),
@@ -135,16 +135,26 @@ impl Namespace {
         }
     }
 
-    /// The power cut: only the operations in `kept` have happened.
-    pub fn resolve(&mut self, kept: &[bool]) {
-        self.apply(kept);
+    /// The names that are left if only the operations in `kept` have happened.
+    pub fn outcome(&self, kept: &[bool]) -> Names {
+        let mut names = self.disk.clone();
+        for (pending, kept) in self.pending.iter().zip(kept) {
+            if *kept {
+                pending.change.apply(&mut names);
+            }
+        }
+        reachable(&names)
+    }
+
+    /// The power cut: these are left.
+    pub fn settle(&mut self, names: Names) {
         self.pending.clear();
-        self.disk = reachable(&self.disk);
+        self.disk = names;
         self.cache = self.disk.clone();
     }
 
     /// Keeps what the kept operations build on.
-    pub fn pull_in(&self, order: NameOrder, kept: &mut [bool]) {
+    fn pull_in(&self, order: NameOrder, kept: &mut [bool]) {
         for later in (1..kept.len()).rev() {
             for earlier in 0..later {
                 kept[earlier] |= kept[later] && self.builds_on(order, later, earlier);
@@ -152,16 +162,8 @@ impl Namespace {
         }
     }
 
-    /// Loses what builds on the lost operations.
-    pub fn drop_out(&self, order: NameOrder, kept: &mut [bool]) {
-        for later in 1..kept.len() {
-            for earlier in 0..later {
-                kept[later] &= kept[earlier] || !self.builds_on(order, later, earlier);
-            }
-        }
-    }
-
-    fn builds_on(&self, order: NameOrder, later: usize, earlier: usize) -> bool {
+    /// Whether an operation can only persist with that earlier one.
+    pub fn builds_on(&self, order: NameOrder, later: usize, earlier: usize) -> bool {
         match order {
             NameOrder::Prefix => true,
             NameOrder::Free => {

@@ -69,6 +69,33 @@ proptest! {
         }
     }
 
+    /// The cutter foretells the hash of every cut.
+    #[test]
+    fn a_cutter_knows_what_a_cut_would_leave(
+        steps in prop::collection::vec(step(), 0..40),
+        seed in any::<u64>(),
+        subsets in prop::collection::vec(prop::collection::vec(any::<bool>(), 64), 4),
+    ) {
+        let rig = after(&steps);
+        let mut cutter = rig.disk.cutter();
+        prop_assert_eq!(cutter.units(), rig.disk.pending());
+        let built = |fates: &Fates| {
+            let fork = rig.disk.fork();
+            fork.power_cut_unreported(fates);
+            fork.image_hash()
+        };
+        for fates in all_fates(seed) {
+            prop_assert_eq!(rig.disk.outcome_hash(&fates), built(&fates));
+            prop_assert_eq!(cutter.hash_of(&fates), built(&fates));
+        }
+        for subset in subsets {
+            let kept = subset.iter().copied().cycle();
+            let kept: Vec<bool> = kept.take(cutter.units().len()).collect();
+            let keep = Fates::Explicit(cutter.keep(&kept));
+            prop_assert_eq!(cutter.hash(&kept), built(&keep));
+        }
+    }
+
     /// A keep of another disk is ignored where it does not apply.
     #[test]
     fn explicit_fates_are_total(
