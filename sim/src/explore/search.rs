@@ -295,30 +295,31 @@ impl<S: Subject> Search<'_, S> {
         depth: u32,
         outcome: &mut Outcome<S::Must, S::Fault>,
     ) {
-        let units = point.disk.pending();
+        let mut cutter = point.disk.cutter();
         outcome.counts.crash_points += 1;
         let mut new = BTreeSet::new();
-        let mut add = |key: u64, image: Option<u64>, end: End| {
+        let mut add = |key: u64, image: Option<u64>, end: &dyn Fn() -> End| {
             if self.is_known(key, depth) || !new.insert(key) {
                 return;
             }
             let task = Task {
                 point: point.clone(),
-                end,
+                end: end(),
                 trail: trail.clone(),
                 depth,
             };
             outcome.children.push(Child { key, image, task });
         };
-        let choices = choices(&units, self.bounds.level);
+        let choices = choices(cutter.units(), self.bounds.level);
         outcome.counts.states += choices.len() as u64;
+        let mut kept = vec![false; cutter.units().len()];
         for choice in choices {
-            let keep = choice.keep(&units);
-            let fork = point.disk.fork();
-            fork.power_cut_unreported(&Fates::Explicit(keep.clone()));
-            let image = fork.image_hash();
-            add(hash(&[image, point.key]), Some(image), End::Cut(keep));
+            choice.write(&mut kept);
+            let image = cutter.hash(&kept);
+            let end = || End::Cut(cutter.keep(&kept));
+            add(hash(&[image, point.key]), Some(image), &end);
         }
+        let units = cutter.units();
         // Where nothing is pending a killed process is as good as a power cut.
         if !units.is_empty() {
             outcome.counts.states += 1;
@@ -328,7 +329,7 @@ impl<S: Subject> Search<'_, S> {
                 .map(|unit| hash(&[unit.op.boot.into(), unit.op.n.into()]));
             let mut parts = vec![image, point.key];
             parts.extend(pending);
-            add(hash(&parts), None, End::Kill);
+            add(hash(&parts), None, &|| End::Kill);
         }
     }
 }

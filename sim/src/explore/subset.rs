@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::disk::{Keep, Part, Unit};
+use crate::disk::{Part, Unit};
 
 /// With more than these, level 4 does not try all subsets: 2^16 of them take
 /// a tenth of a second at each crash point.
@@ -81,14 +81,15 @@ impl Subset {
         }
     }
 
-    pub fn contains(&self, unit: usize) -> bool {
+    fn contains(&self, unit: usize) -> bool {
         self.0[unit / 64] & 1 << (unit % 64) != 0
     }
 
-    /// As a plan writes it.
-    pub fn keep(&self, units: &[Unit]) -> Keep {
-        let kept = units.iter().enumerate().filter(|(n, _)| self.contains(*n));
-        kept.map(|(_, unit)| *unit).collect()
+    /// Says of each unit whether it is in it.
+    pub fn write(&self, kept: &mut [bool]) {
+        for (unit, kept) in kept.iter_mut().enumerate() {
+            *kept = self.contains(unit);
+        }
     }
 }
 
