@@ -20,6 +20,14 @@ regress *args:
 replay seed_or_file *args:
     cargo sim replay {{seed_or_file}} {{args}}
 
+# Every crash point of the named workloads, with every state that it may leave.
+explore *args:
+    cargo sim explore {{args}}
+
+# All of them at level 4, three crashes in a row: minutes.
+explore-deep *args:
+    cargo sim explore --level 4 --depth 3 {{args}}
+
 # Each known bug planted in turn.
 mutants *args:
     cargo sim mutants {{args}}

@@ -16,7 +16,9 @@ use std::io;
 use std::path::Path;
 
 pub(crate) mod dir;
+mod ext;
 mod os;
+pub use ext::{FileExt, FsExt};
 pub use os::OsFs;
 
 /// A filesystem, or a simulation of one.

@@ -41,6 +41,7 @@ impl Action {
                 StoreOp::Fail(_) => "fail",
                 StoreOp::Full { .. } => "full",
                 StoreOp::Space => "space",
+                StoreOp::Heal => "heal",
                 StoreOp::Evict => "evict",
                 StoreOp::Check => "check",
             },
@@ -182,6 +183,7 @@ pub(super) fn store_actions() -> Vec<Action> {
         StoreOp::Fail(fail_trigger()),
         StoreOp::Full { bytes: 0 },
         StoreOp::Space,
+        StoreOp::Heal,
         StoreOp::Evict,
         StoreOp::Check,
     ]
@@ -337,6 +339,7 @@ impl Line for StoreOp {
             | StoreOp::Kill
             | StoreOp::Restart
             | StoreOp::Space
+            | StoreOp::Heal
             | StoreOp::Evict
             | StoreOp::Check => Ok(()),
         }
