@@ -17,6 +17,8 @@ pub(super) struct Config {
     pub used: Bits,
     /// How many unknown operations of each sort took effect.
     pub spent: BTreeMap<usize, usize>,
+    /// The same of the spare writes, see `Problem::spare`.
+    pub spare: usize,
 }
 
 impl Config {
@@ -28,6 +30,7 @@ impl Config {
     /// and more at its disposal.
     fn covers(&self, other: &Config) -> bool {
         self.state == other.state
+            && self.spare <= other.spare
             && other.done.is_within(&self.done)
             && self.used.is_within(&other.used)
             && (self.spent.iter()).all(|(class, n)| *n <= other.spent(*class))

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Part;
 use super::history::{Call, Done, Model};
-use super::space::{FOR_EVER, OTHER, Space, State};
+use super::space::{OTHER, Space, State};
 
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -18,11 +18,19 @@ pub(super) struct Problem {
     /// Operations of which nobody knows, those with the same effect together:
     /// any of them does for any other that has begun.
     pub unknown: Vec<Unknown>,
+    /// In each round, which of them have begun, and can do something that one
+    /// of the spare writes cannot.
+    pub live: Vec<Vec<usize>>,
+    /// In each round, how many unknown writes have begun whose value nobody can
+    /// tell from others any more: they are all alike.
+    pub spare: Vec<usize>,
     /// Who is open in each round, the returning one included.
     pub open: Vec<Vec<usize>>,
     /// Places that open operations take in a configuration.
     pub slots: usize,
     pub needs: Needs,
+    /// The last round in which a compare-and-set fails.
+    pub last_avoided: Option<usize>,
 }
 
 /// An operation that has a place in every linearization.
@@ -56,7 +64,7 @@ pub(super) enum Action {
 #[derive(Debug)]
 pub(super) enum Needs {
     /// Without appends: by state.
-    Values(Vec<Need>, Differs),
+    Values(Vec<Need>),
     /// With appends: what is read later must begin with what there is now.
     Prefixes(Prefixes),
 }
@@ -69,14 +77,14 @@ pub(super) struct Need {
     pub made: Vec<usize>,
     /// The unknown ones that can.
     pub unknown: Vec<usize>,
-    /// An operation of unknown outcome may see it, at any time.
-    pub watched: bool,
-}
-
-/// The last round in which a failed compare-and-set returns.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Differs {
-    pub until: Option<usize>,
+    /// The rounds in which compare-and-sets fail that must see another one.
+    pub avoided: Vec<usize>,
+    /// Before this round somebody still has to see it, or what an unknown
+    /// compare-and-set makes of it.
+    pub wanted: usize,
+    /// Before this round an unknown compare-and-set can make something of it
+    /// that is wanted.
+    pub watched: usize,
 }
 
 #[derive(Debug)]
@@ -88,6 +96,13 @@ pub(super) struct Prefixes {
     pub later: Vec<Option<(u32, u32)>>,
     /// The round in which the last put begins.
     pub last_put: Option<usize>,
+}
+
+impl Unknown {
+    /// How many have begun by this round.
+    pub fn begun(&self, round: usize) -> usize {
+        self.since.partition_point(|since| *since <= round)
+    }
 }
 
 impl Action {
@@ -135,7 +150,7 @@ impl Problem {
         let round = |line: usize| returns.partition_point(|r| *r < line);
 
         let model = part.history.model;
-        let space = space(model, &timed, &round);
+        let mut space = space(model, &timed, &round);
         let mut operations: Vec<Option<Must>> = returns.iter().map(|_| None).collect();
         let mut unknown: BTreeMap<Action, Vec<usize>> = BTreeMap::new();
         for t in &timed {
@@ -160,15 +175,21 @@ impl Problem {
             .collect();
         let needs = match space.ranges() {
             Some(ranges) => Needs::Prefixes(prefixes(ranges, &operations)),
-            None => values(space.len(), &operations, &unknown),
+            None => Needs::Values(values(&mut space, &operations, &unknown)),
         };
+        let fails = |operation: &Must| matches!(operation.action, Action::Differ(_));
+        let last_avoided = operations.iter().rposition(fails);
+        let (live, spare) = supply(&space, operations.len(), &unknown);
         Problem {
             space,
             operations,
             unknown,
+            live,
+            spare,
             open,
             slots,
             needs,
+            last_avoided,
         }
     }
 
@@ -221,7 +242,8 @@ fn space(model: Model, timed: &[Timed], round: &impl Fn(usize) -> usize) -> Spac
     let appends = timed.iter().any(|t| matches!(t.call, Call::Append { .. }));
     let seen = timed.iter().filter_map(|t| match t.call {
         Call::Read { seen: Some(value) } | Call::Cas { from: value, .. } => {
-            Some((value.as_str(), t.returned.map_or(FOR_EVER, round)))
+            // What an unknown one is good for is found out later: `values`.
+            Some((value.as_str(), t.returned.map_or(0, round)))
         }
         _ => None,
     });
@@ -261,29 +283,65 @@ fn seat(operations: &mut [Must]) -> (Vec<Vec<usize>>, usize) {
     (open, slots)
 }
 
-fn values(states: usize, operations: &[Must], unknown: &[Unknown]) -> Needs {
-    let mut needs = vec![Need::default(); states];
-    let mut until = None;
+fn values(space: &mut Space, operations: &[Must], unknown: &[Unknown]) -> Vec<Need> {
+    let mut needs = vec![Need::default(); space.len()];
     for (round, operation) in operations.iter().enumerate() {
-        if let Action::Differ(_) = operation.action {
-            until = Some(round);
+        if let Action::Differ(state) = operation.action {
+            needs[state as usize].avoided.push(round);
         }
         if let Some(state) = operation.action.sees() {
             needs[state as usize].seen.push(round);
+            needs[state as usize].wanted = round + 1;
         }
         if let Some(state) = operation.action.makes() {
             needs[state as usize].made.push(round);
         }
     }
+    let mut chain: Vec<(usize, usize)> = Vec::new();
     for (class, unknown) in unknown.iter().enumerate() {
-        if let Some(state) = unknown.action.sees() {
-            needs[state as usize].watched = true;
-        }
         if let Some(state) = unknown.action.makes() {
             needs[state as usize].unknown.push(class);
         }
+        if let Action::Cas(from, to) = unknown.action
+            && to != OTHER
+        {
+            chain.push((from as usize, to as usize));
+        }
     }
-    Needs::Values(needs, Differs { until })
+    // What leads to a wanted state is wanted as long as that.
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for &(from, to) in &chain {
+            let wanted = needs[to].wanted;
+            changed |= needs[from].wanted < wanted;
+            needs[from].wanted = needs[from].wanted.max(wanted);
+            needs[from].watched = needs[from].watched.max(wanted);
+        }
+    }
+    for (state, need) in (0..).zip(&needs) {
+        if need.wanted > 0 {
+            space.keep(state, need.wanted - 1);
+        }
+    }
+    needs
+}
+
+/// See [`Problem::live`] and [`Problem::spare`].
+fn supply(space: &Space, rounds: usize, unknown: &[Unknown]) -> (Vec<Vec<usize>>, Vec<usize>) {
+    let (mut live, mut spare) = (vec![Vec::new(); rounds], vec![0; rounds]);
+    for (class, unknown) in unknown.iter().enumerate() {
+        let first = unknown.since[0];
+        for round in first..rounds {
+            let dead = |state| space.from_round(state, round) == OTHER;
+            match unknown.action {
+                Action::Write(to) if dead(to) => spare[round] += unknown.begun(round),
+                Action::Cas(from, _) if dead(from) => {}
+                _ => live[round].push(class),
+            }
+        }
+    }
+    (live, spare)
 }
 
 fn prefixes(ranges: Vec<(u32, u32)>, operations: &[Must]) -> Prefixes {

@@ -48,6 +48,8 @@ enum Who {
     Must(usize),
     /// One of the unknown operations of this sort.
     Unknown(usize),
+    /// An unknown write of what nobody can tell from others.
+    Spare,
 }
 
 impl<'a> Search<'a> {
@@ -71,6 +73,7 @@ impl<'a> Search<'a> {
             done: Bits::new(problem.slots),
             used: Bits::new(problem.slots),
             spent: Default::default(),
+            spare: 0,
         };
         self.enter(0, first);
         while let Some(node) = self.stack.pop() {
@@ -102,7 +105,7 @@ impl<'a> Search<'a> {
             return;
         }
         let unnoticed = node.begin && placed;
-        if !unnoticed || self.may_matter(&returning.action, *round) {
+        if !unnoticed || self.may_matter(&returning.action, config, *round) {
             self.place_others(&node);
             if returning.action.changes() {
                 self.place_returning(&node);
@@ -113,25 +116,46 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Could anybody see it if it took effect now?
-    fn may_matter(&self, action: &Action, round: usize) -> bool {
-        match (action, &self.problem.needs) {
-            (Action::Append(_), _) => true,
-            (_, Needs::Values(_, differs)) if differs.until >= Some(round) => true,
-            (Action::Write(to) | Action::Cas(_, to), _) => {
-                self.problem.space.from_round(*to, round) != OTHER
-            }
-            _ => false,
-        }
+    /// Could it be of use to anybody if it took effect now?
+    fn may_matter(&self, action: &Action, config: &Config, round: usize) -> bool {
+        let Needs::Values(needs) = &self.problem.needs else {
+            return match action {
+                Action::Write(to) => self.problem.space.from_round(*to, round) != OTHER,
+                _ => true,
+            };
+        };
+        let wanted = |state: State| {
+            needs
+                .get(state as usize)
+                .is_some_and(|need| need.wanted > round)
+        };
+        action.makes().is_some_and(wanted) || self.is_way_out(needs, config, round)
+    }
+
+    /// A compare-and-set that fails later must not see what there is now, or
+    /// could be before this round is over.
+    fn is_way_out(&self, needs: &[Need], config: &Config, round: usize) -> bool {
+        let problem = self.problem;
+        let avoided = |state: State| {
+            needs
+                .get(state as usize)
+                .is_some_and(|need| not_before(&need.avoided, round) > 0)
+        };
+        let open = problem.open[round].iter().map(|open| &problem.operations[*open].action);
+        let unknown = problem.live[round].iter().map(|class| &problem.unknown[*class].action);
+        avoided(config.state) || open.chain(unknown).filter_map(Action::makes).any(avoided)
     }
 
     /// Lets one more operation go before the returning one.
     fn place_others(&mut self, node: &Node) {
         let (problem, round) = (self.problem, node.round);
-        for class in (0..problem.unknown.len()).rev() {
+        for &class in problem.live[round].iter().rev() {
             if self.available(class, &node.config, round) {
                 self.place_before(node, Who::Unknown(class));
             }
+        }
+        if problem.spare[round] > node.config.spare {
+            self.place_before(node, Who::Spare);
         }
         for &open in problem.open[round].iter().rev() {
             let operation = &problem.operations[open];
@@ -244,6 +268,7 @@ impl<'a> Search<'a> {
                 next.used.set(problem.operations[at].slot);
             }
             Who::Unknown(class) => *next.spent.entry(class).or_default() += 1,
+            Who::Spare => next.spare += 1,
         }
         if self.action(who).is_write() {
             for &open in &problem.open[round] {
@@ -313,7 +338,7 @@ impl<'a> Search<'a> {
             config.used.set(operation.slot);
             return true;
         }
-        let class = (0..problem.unknown.len()).find(|class| {
+        let class = problem.live[round].iter().copied().find(|class| {
             problem.unknown[*class].action == write && self.available(*class, config, round)
         });
         if let Some(class) = class {
@@ -324,13 +349,13 @@ impl<'a> Search<'a> {
 
     /// All who still see `value` are open reads, and nobody else could tell.
     fn goes_unnoticed(&self, value: State, config: &Config, round: usize) -> bool {
-        let Needs::Values(needs, differs) = &self.problem.needs else {
+        let Needs::Values(needs) = &self.problem.needs else {
             return false;
         };
         let Some(need) = needs.get(value as usize) else {
             return false;
         };
-        if need.watched || differs.until >= Some(round) {
+        if need.watched > round || self.problem.last_avoided >= Some(round) {
             return false;
         }
         let waiting = self.count_open(round, |action, slot| {
@@ -341,7 +366,7 @@ impl<'a> Search<'a> {
 
     /// Somebody is still to see `state`, and nobody can bring it back.
     fn is_lost(&self, state: State, config: &Config, round: usize) -> bool {
-        let Needs::Values(needs, _) = &self.problem.needs else {
+        let Needs::Values(needs) = &self.problem.needs else {
             return false;
         };
         let Some(need) = needs.get(state as usize) else {
@@ -411,7 +436,11 @@ impl<'a> Search<'a> {
             || prefixes.last_put > Some(round)
             || (0..self.problem.unknown.len()).any(|class| {
                 let unknown = &self.problem.unknown[class];
-                unknown.action.is_write() && unknown.since.len() > config.spent(class)
+                let live = match unknown.action {
+                    Action::Write(to) => self.problem.space.from_round(to, round) != OTHER,
+                    _ => false,
+                };
+                live && unknown.since.len() > config.spent(class)
             })
     }
 
@@ -432,15 +461,13 @@ impl<'a> Search<'a> {
             !config.used.has(operation.slot) && goes(&operation.action)
         };
         problem.open[round].iter().any(open)
-            || (0..problem.unknown.len()).any(|class| {
-                goes(&problem.unknown[class].action) && self.available(class, config, round)
+            || problem.live[round].iter().any(|class| {
+                goes(&problem.unknown[*class].action) && self.available(*class, config, round)
             })
     }
 
     fn available(&self, class: usize, config: &Config, round: usize) -> bool {
-        let begun = self.problem.unknown[class]
-            .since
-            .partition_point(|since| *since <= round);
+        let begun = self.problem.unknown[class].begun(round);
         begun > config.spent(class)
     }
 
@@ -448,6 +475,7 @@ impl<'a> Search<'a> {
         match who {
             Who::Must(at) => &self.problem.operations[at].action,
             Who::Unknown(class) => &self.problem.unknown[class].action,
+            Who::Spare => &Action::Write(OTHER),
         }
     }
 
@@ -462,6 +490,7 @@ impl<'a> Search<'a> {
     fn enter(&mut self, round: usize, mut config: Config) {
         if round < self.problem.rounds() {
             config.state = self.problem.space.from_round(config.state, round);
+            self.forget(&mut config, round);
             self.satisfy(&mut config, round);
         }
         self.push(Node {
@@ -469,6 +498,18 @@ impl<'a> Search<'a> {
             config,
             begin: true,
             idle: false,
+        });
+    }
+
+    /// Writes whose value does not matter any more are spare ones from now on.
+    fn forget(&self, config: &mut Config, round: usize) {
+        let Config { spent, spare, .. } = config;
+        spent.retain(|class, n| match self.problem.unknown[*class].action {
+            Action::Write(to) if self.problem.space.from_round(to, round) == OTHER => {
+                *spare += *n;
+                false
+            }
+            _ => true,
         });
     }
 

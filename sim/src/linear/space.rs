@@ -12,10 +12,6 @@ pub(super) type State = u32;
 /// All values that nobody will ever tell apart.
 pub(super) const OTHER: State = u32::MAX;
 
-/// The last return of an operation that can see a state, in rounds (see
-/// `problem.rs`); this one is past all of them.
-pub(super) const FOR_EVER: usize = usize::MAX;
-
 #[derive(Debug)]
 pub(super) struct Space {
     values: Values,
@@ -83,6 +79,11 @@ impl Space {
             Values::Trie(trie) if state != OTHER => trie.walk(state, value).unwrap_or(OTHER),
             _ => OTHER,
         }
+    }
+
+    /// It differs from [`OTHER`] until this round, if not for longer.
+    pub fn keep(&mut self, state: State, until: usize) {
+        note(&mut self.matters, state, until);
     }
 
     /// What `state` is from this round on.
