@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::history::{Call, Done, History, Model, Operation};
-use super::{GaveUp, Part};
+use super::{CONFIGURATIONS_MAX, GaveUp, Part};
+
+/// An explanation may cost so many configurations a step: it is to come at once.
+const STEP_MAX: u64 = 50_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
@@ -20,8 +23,8 @@ pub struct Explanation {
     /// The operation that ends in that line.
     pub last: Operation,
     /// These cannot be ordered, whatever the outcome of all others was; and
-    /// could be, if the outcome of any one of them were unknown. The last one
-    /// is among them.
+    /// could be, if the outcome of any one of them were unknown (or so it seems:
+    /// the search for this is not endless). The last one is among them.
     pub stuck: Vec<Operation>,
 }
 
@@ -39,7 +42,7 @@ pub(super) fn smallest_prefix(
         end,
         unknown: &unknown,
     };
-    if part(end).linearizable()? {
+    if part(end).linearizable(CONFIGURATIONS_MAX)? {
         return Ok(None);
     }
     // Only an end can rule out what was possible before.
@@ -50,7 +53,7 @@ pub(super) fn smallest_prefix(
         .map(|(line, _)| line)
         .collect();
     ends.sort_unstable();
-    let fails = |line: &usize| matches!(part(*line).linearizable(), Ok(false));
+    let fails = |line: &usize| matches!(part(*line).linearizable(STEP_MAX), Ok(false));
     let at = ends.partition_point(|line| !fails(line));
     Ok(ends.get(at).or(ends.last()).copied())
 }
@@ -93,7 +96,7 @@ fn stuck(history: &History, operations: &[usize], line: usize) -> Vec<usize> {
                 end: line,
                 unknown: &more,
             };
-            match part.linearizable() {
+            match part.linearizable(STEP_MAX) {
                 Ok(false) => unknown = more,
                 _ => kept.extend(chunk),
             }

@@ -41,8 +41,9 @@ pub enum Outcome {
     },
 }
 
-/// Configurations looked at before a key is given up: some hundred megabytes.
-pub const CONFIGURATIONS_MAX: u64 = 4_000_000;
+/// Configurations looked at before a key is given up: some seconds, and some
+/// hundred megabytes.
+pub const CONFIGURATIONS_MAX: u64 = 2_000_000;
 
 /// Decides `history`, key by key: it has a linearization exactly if each key
 /// has one (Herlihy and Wing, 1990: linearizability is local).
@@ -54,16 +55,10 @@ pub fn check(history: &History) -> Outcome {
     }
 }
 
-/// Like [`check`], without the explanation: which line is the last one of the
-/// smallest prefix that fails?
-pub fn failing_line(history: &History) -> Result<Option<usize>, GaveUp> {
-    Ok(failing_key(history)?.map(|(_, end)| end))
-}
-
 /// A search that would have taken too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct GaveUp {
-    pub configurations: u64,
+struct GaveUp {
+    configurations: u64,
 }
 
 /// The key that fails first, as operations of the history, and the line.
@@ -102,7 +97,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn linearizable(&self) -> Result<bool, GaveUp> {
-        Search::new(&Problem::new(self)).run()
+    fn linearizable(&self, limit: u64) -> Result<bool, GaveUp> {
+        Search::new(&Problem::new(self), limit).run()
     }
 }

@@ -20,16 +20,17 @@
 
 use std::collections::BTreeSet;
 
+use super::GaveUp;
 use super::config::{Bits, Config, Seen};
 use super::problem::{Action, Need, Needs, Prefixes, Problem};
 use super::space::{OTHER, State};
-use super::{CONFIGURATIONS_MAX, GaveUp};
 
 pub(super) struct Search<'a> {
     problem: &'a Problem,
     seen: Seen,
     stack: Vec<Node>,
     looked_at: u64,
+    limit: u64,
 }
 
 struct Node {
@@ -53,12 +54,14 @@ enum Who {
 }
 
 impl<'a> Search<'a> {
-    pub fn new(problem: &'a Problem) -> Self {
+    /// Gives up after this many configurations.
+    pub fn new(problem: &'a Problem, limit: u64) -> Self {
         Search {
             problem,
             seen: Seen::default(),
             stack: Vec::new(),
             looked_at: 0,
+            limit,
         }
     }
 
@@ -81,9 +84,9 @@ impl<'a> Search<'a> {
                 return Ok(true);
             }
             self.looked_at += 1;
-            if self.looked_at > CONFIGURATIONS_MAX {
+            if self.looked_at > self.limit {
                 return Err(GaveUp {
-                    configurations: CONFIGURATIONS_MAX,
+                    configurations: self.limit,
                 });
             }
             self.look_at(node);
@@ -141,8 +144,12 @@ impl<'a> Search<'a> {
                 .get(state as usize)
                 .is_some_and(|need| not_before(&need.avoided, round) > 0)
         };
-        let open = problem.open[round].iter().map(|open| &problem.operations[*open].action);
-        let unknown = problem.live[round].iter().map(|class| &problem.unknown[*class].action);
+        let open = problem.open[round]
+            .iter()
+            .map(|open| &problem.operations[*open].action);
+        let unknown = problem.live[round]
+            .iter()
+            .map(|class| &problem.unknown[*class].action);
         avoided(config.state) || open.chain(unknown).filter_map(Action::makes).any(avoided)
     }
 

@@ -80,7 +80,7 @@ pub fn linearizable(shape: &Shape, seed: u64) -> History {
                 {
                     open[process] = Some(Open { at, effect });
                 } else {
-                    unreachable_end(&mut history, at);
+                    abandon(&mut history, at);
                 }
             }
             Some(Open {
@@ -110,8 +110,9 @@ pub fn linearizable(shape: &Shape, seed: u64) -> History {
 }
 
 /// A client that died: its operation never ends.
-fn unreachable_end(history: &mut History, at: usize) {
-    history.operations[at].process += "-dead";
+fn abandon(history: &mut History, at: usize) {
+    // Its process does not come back; the client goes on as another one.
+    history.operations[at].process = (1_000_000 + at).to_string();
 }
 
 /// What did not take effect says so; a compare-and-set only if it saw why not.

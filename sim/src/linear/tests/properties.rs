@@ -25,7 +25,7 @@ fn small(seed: u64) -> Shape {
 #[test]
 fn small_histories_are_judged_by_the_definition() {
     let (mut passed, mut failed) = (0, 0);
-    for seed in 0..crate::linear::tests::properties::cases(60_000) {
+    for seed in 0..60_000 {
         let mut history = linearizable(&small(seed), seed);
         for change in 0..seed % 4 {
             stale_read(&mut history, hash(&[seed, change]));
@@ -78,11 +78,4 @@ fn stuck_operations_are_a_reason_and_no_more_than_that() {
         }
     }
     assert!(failed > 500, "{failed}");
-}
-
-fn cases(default: u64) -> u64 {
-    std::env::var("CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(default)
 }
