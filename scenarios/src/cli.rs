@@ -110,6 +110,9 @@ pub struct ReplayArgs {
     /// Print what happened, event by event
     #[arg(long)]
     pub trace: bool,
+    /// Write what the clients saw, as JSON lines for `check --model kv`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// Write a report in JSON (`-`: to standard output)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
