@@ -522,7 +522,8 @@ impl<'a> Search<'a> {
 
     fn push(&mut self, node: Node) {
         let place = (node.round, node.begin, node.idle, node.config.state);
-        if self.seen.add(place, &node.config) {
+        // On the only path there is nothing to remember.
+        if self.stack.is_empty() || self.seen.add(place, &node.config) {
             self.stack.push(node);
         }
     }
