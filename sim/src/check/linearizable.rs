@@ -9,7 +9,7 @@ use super::{Judge, Model, broken};
 /// The one judge that trusts in nothing but what the clients saw. It speaks at
 /// the end of the run: where `fresh-reads`, which believes the versions that
 /// the store gives its values, saw the same at once, that one names the failure.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Linearizable {
     history: History,
 }

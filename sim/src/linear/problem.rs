@@ -206,7 +206,7 @@ impl Problem {
             Action::Cas(_, to) | Action::Write(to) => *to,
             Action::Append(value) => self.space.append(state, value),
         };
-        Some(self.space.from_round(to, round))
+        Some(self.space.as_of(to, round))
     }
 }
 
@@ -333,7 +333,7 @@ fn supply(space: &Space, rounds: usize, unknown: &[Unknown]) -> (Vec<Vec<usize>>
     for (class, unknown) in unknown.iter().enumerate() {
         let first = unknown.since[0];
         for round in first..rounds {
-            let dead = |state| space.from_round(state, round) == OTHER;
+            let dead = |state| space.as_of(state, round) == OTHER;
             match unknown.action {
                 Action::Write(to) if dead(to) => spare[round] += unknown.begun(round),
                 Action::Cas(from, _) if dead(from) => {}

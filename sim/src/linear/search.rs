@@ -123,7 +123,7 @@ impl<'a> Search<'a> {
     fn may_matter(&self, action: &Action, config: &Config, round: usize) -> bool {
         let Needs::Values(needs) = &self.problem.needs else {
             return match action {
-                Action::Write(to) => self.problem.space.from_round(*to, round) != OTHER,
+                Action::Write(to) => self.problem.space.as_of(*to, round) != OTHER,
                 _ => true,
             };
         };
@@ -444,7 +444,7 @@ impl<'a> Search<'a> {
             || (0..self.problem.unknown.len()).any(|class| {
                 let unknown = &self.problem.unknown[class];
                 let live = match unknown.action {
-                    Action::Write(to) => self.problem.space.from_round(to, round) != OTHER,
+                    Action::Write(to) => self.problem.space.as_of(to, round) != OTHER,
                     _ => false,
                 };
                 live && unknown.since.len() > config.spent(class)
@@ -496,7 +496,7 @@ impl<'a> Search<'a> {
 
     fn enter(&mut self, round: usize, mut config: Config) {
         if round < self.problem.rounds() {
-            config.state = self.problem.space.from_round(config.state, round);
+            config.state = self.problem.space.as_of(config.state, round);
             self.forget(&mut config, round);
             self.satisfy(&mut config, round);
         }
@@ -512,7 +512,7 @@ impl<'a> Search<'a> {
     fn forget(&self, config: &mut Config, round: usize) {
         let Config { spent, spare, .. } = config;
         spent.retain(|class, n| match self.problem.unknown[*class].action {
-            Action::Write(to) if self.problem.space.from_round(to, round) == OTHER => {
+            Action::Write(to) if self.problem.space.as_of(to, round) == OTHER => {
                 *spare += *n;
                 false
             }

@@ -87,7 +87,7 @@ impl Space {
     }
 
     /// What `state` is from this round on.
-    pub fn from_round(&self, state: State, round: usize) -> State {
+    pub fn as_of(&self, state: State, round: usize) -> State {
         match self.matters.get(state as usize) {
             Some(until) if *until >= round => state,
             _ => OTHER,
