@@ -113,7 +113,11 @@ impl Campaign {
 }
 
 pub fn options(mutant: Option<&'static MutantInfo>, trace: Option<Detail>) -> RunOptions {
-    RunOptions { mutant, trace }
+    RunOptions {
+        mutant,
+        trace,
+        history: false,
+    }
 }
 
 /// The plan of a seed.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use afterimage_sim::explore::{self, Level};
+use afterimage_sim::linear;
 use afterimage_sim::mutants::{self, MutantInfo};
 use afterimage_sim::run::SCENARIOS;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser};
@@ -50,6 +51,8 @@ pub enum Command {
     Regress(RegressArgs),
     /// Plant each known bug in turn and count the seeds until it is caught
     Mutants(MutantsArgs),
+    /// Is a client history linearizable?
+    Check(CheckArgs),
     /// Name the scenarios, profiles, invariants and planted bugs
     List(ListArgs),
     /// One run for the `--twice` of another process
@@ -107,6 +110,9 @@ pub struct ReplayArgs {
     /// Print what happened, event by event
     #[arg(long)]
     pub trace: bool,
+    /// Write what the clients saw, as JSON lines for `check --model kv`
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
     /// Write a report in JSON (`-`: to standard output)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -164,6 +170,18 @@ pub struct MutantsArgs {
     /// Seeds at a time [default: one a core]
     #[arg(long, value_name = "J", value_parser = job_numbers())]
     pub jobs: Option<usize>,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The history: JSON lines, as docs/histories.md has them (`-`: standard input)
+    pub file: PathBuf,
+    /// What the operations work on: register or kv
+    #[arg(long, value_name = "M")]
+    pub model: linear::Model,
     /// Write a report in JSON (`-`: to standard output)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -34,6 +34,13 @@ pub enum Error {
         seed: u64,
         what: String,
     },
+    #[error("{}: {what}", .path.display())]
+    History { path: PathBuf, what: String },
+    #[error(
+        "{}: not decided: gave up after {configurations} configurations of one key",
+        .path.display()
+    )]
+    Undecided { path: PathBuf, configurations: u64 },
     #[error("cannot catch Ctrl-C: {0}")]
     Interrupt(#[from] ctrlc::Error),
 }

@@ -131,6 +131,38 @@ pub struct Mutant {
 }
 
 #[derive(Serialize)]
+pub struct Check<'a> {
+    pub linearizable: bool,
+    /// Invocations.
+    pub operations: u64,
+    pub wall_s: f64,
+    pub model: &'static str,
+    /// The smallest prefix that fails.
+    pub prefix: Option<Prefix<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct Prefix<'a> {
+    /// The first so many lines of the file.
+    pub lines: usize,
+    pub operations: usize,
+    pub completions: usize,
+    pub key: Option<&'a str>,
+    /// These cannot be ordered, whatever the others did.
+    pub stuck: Vec<Stuck<'a>>,
+}
+
+#[derive(Serialize)]
+pub struct Stuck<'a> {
+    pub process: &'a str,
+    pub f: &'static str,
+    pub what: String,
+    /// Lines.
+    pub invoked: usize,
+    pub ended: Option<usize>,
+}
+
+#[derive(Serialize)]
 pub struct List {
     pub scenarios: Vec<ListedScenario>,
     pub profiles: Vec<ListedProfile>,

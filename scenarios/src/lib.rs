@@ -7,6 +7,7 @@
 
 mod again;
 mod campaign;
+mod check;
 mod cli;
 mod clock;
 mod digest;
@@ -68,6 +69,7 @@ fn dispatch(command: Command) -> Result<Status, Error> {
         Command::Explore(args) => explore::explore(&args),
         Command::Regress(args) => regress::regress(&args),
         Command::Mutants(args) => mutants::mutants(&args),
+        Command::Check(args) => check::check(&args),
         Command::List(args) => list::list(&args),
         Command::Again(args) => again::again(&args),
     }

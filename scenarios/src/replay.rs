@@ -16,7 +16,7 @@ use crate::digest::hex;
 use crate::error::Error;
 use crate::files::{self, DEFAULT_DIR};
 use crate::json;
-use crate::out::{Out, Outputs};
+use crate::out::{Out, Outputs, Sink};
 use crate::seed::{Seed, SeedOrFile};
 use crate::status::Status;
 use crate::summary::{GREEN, RED, YELLOW, grouped, seconds, styled};
@@ -40,12 +40,16 @@ pub fn replay(args: &ReplayArgs) -> Result<Status, Error> {
         files::prepare_dir(Path::new(DEFAULT_DIR))?;
     }
 
+    let sink = args.history.as_deref().map(Sink::open).transpose()?;
+    let mut options = options(mutant, args.trace.then_some(Detail::Story));
+    options.history = sink.is_some();
     let clock = Stopwatch::start();
-    let report = run_fresh(
-        &subject.plan,
-        options(mutant, args.trace.then_some(Detail::Story)),
-    );
+    let report = run_fresh(&subject.plan, options);
     let wall = clock.elapsed();
+
+    if let (Some(sink), Some(history)) = (sink, &report.history) {
+        sink.write(history.to_string().as_bytes())?;
+    }
 
     let detail = report.violation.as_ref().map(|v| v.detail.as_str());
     let (file, invariant) = match (subject.file, report.verdict) {

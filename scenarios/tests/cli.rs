@@ -106,6 +106,10 @@ fn wrong_usage_is_one_line_and_status_2() {
         ("regress empty", "empty"),
         ("mutants --only no-such-bug", "no-such-bug"),
         ("list --json no/such/dir.json", "no/such/dir.json"),
+        ("check file", "--model"),
+        ("check file --model queue", "queue"),
+        ("check no/such --model kv", "no/such"),
+        ("check bad.toml --model kv", "bad.toml: line 1: not JSON"),
     ] {
         check_usage(&shell, line, expected);
     }
@@ -257,6 +261,56 @@ fn regress_tells_which_expectation_was_missed() {
     assert_eq!(missed["mutant"], Value::Null);
     assert_eq!(missed["expected"], "fail(acked-durable)");
     assert_eq!(missed["got"], "pass");
+}
+
+#[test]
+fn a_history_is_checked() {
+    let shell = Shell::new();
+    let event = |kind: &str, f: &str, value: u64| {
+        format!(r#"{{"process":0,"type":"{kind}","f":"{f}","value":{value}}}"#) + "\n"
+    };
+    let write = |value| event("invoke", "write", value) + &event("ok", "write", value);
+    let read = |value| event("invoke", "read", 0) + &event("ok", "read", value);
+    let good = write(1) + &write(2) + &read(2);
+    put(&shell.path().join("good"), &good);
+    put(&shell.path().join("stale"), &(good + &read(1) + &read(2)));
+
+    let passed = shell.json("check good --model register", 0);
+    fields(&passed, &["linearizable", "operations", "wall_s", "prefix"]);
+    assert_eq!(passed["linearizable"], true);
+    assert_eq!(passed["operations"], 3);
+    assert_eq!(passed["prefix"], Value::Null);
+
+    let failed = shell.json("check stale --model register", 1);
+    assert_eq!(failed["linearizable"], false);
+    assert_eq!(failed["operations"], 5);
+    let prefix = &failed["prefix"];
+    fields(
+        prefix,
+        &["lines", "operations", "completions", "key", "stuck"],
+    );
+    assert_eq!(prefix["lines"], 8);
+    let stuck = prefix["stuck"].as_array().expect("a list");
+    assert_eq!(stuck.last().expect("not empty")["invoked"], 7);
+
+    let mut piped = shell
+        .command("check - --model register")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut stdin = piped.stdin.take().expect("piped");
+    std::io::Write::write_all(&mut stdin, write(1).as_bytes()).expect("taken");
+    drop(stdin);
+    assert_eq!(piped.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn what_simulated_clients_saw_can_be_checked() {
+    let shell = Shell::new();
+    shell.json("replay 7 --history seen.jsonl", 0);
+    let checked = shell.json("check seen.jsonl --model kv", 0);
+    assert!(checked["operations"].as_u64() > Some(50), "{checked}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub mod disk;
 mod env;
 pub mod explore;
 pub mod kv;
+pub mod linear;
 pub mod mutants;
 mod panics;
 pub mod plan;

@@ -9,8 +9,9 @@ use crate::check::{Judges, Model};
 use crate::disk::{FaultKind, OpOutcome};
 use crate::plan::Plan;
 use crate::report::RunReport;
+use crate::run::RunOptions;
 use crate::trace::text::line;
-use crate::trace::{Digest, Record, Sometimes, Style, What};
+use crate::trace::{Digest, History, Record, Sometimes, Style, What};
 use crate::verdict::{Invariant, Verdict, Violation};
 
 pub(crate) struct Recorder {
@@ -27,10 +28,11 @@ pub(crate) struct Recorder {
     other: Option<Violation>,
     text: Option<String>,
     style: Style,
+    history: Option<History>,
 }
 
 impl Recorder {
-    pub fn new(trace: bool, style: Style, judges: Judges) -> Self {
+    pub fn new(options: &RunOptions, story: Style, judges: Judges) -> Self {
         Recorder {
             digest: Digest::new(),
             events: 0,
@@ -42,8 +44,9 @@ impl Recorder {
             sometimes: Sometimes::new(),
             judges,
             other: None,
-            text: trace.then(String::new),
-            style,
+            text: options.trace.is_some().then(String::new),
+            style: options.style(story),
+            history: options.history.then(History::new),
         }
     }
 
@@ -62,6 +65,9 @@ impl Recorder {
         {
             text.push_str(&line);
             text.push('\n');
+        }
+        if let Some(history) = &mut self.history {
+            history.record(&record);
         }
         self.judges.record(&record);
     }
@@ -135,6 +141,7 @@ impl Recorder {
             sometimes: self.sometimes.counts(),
             resolved,
             trace: self.text,
+            history: self.history.map(History::finish),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::linear::History;
 use crate::plan::Plan;
 use crate::verdict::{Verdict, Violation};
 
@@ -30,4 +31,6 @@ pub struct RunReport {
     pub resolved: Plan,
     /// The trace as text, if asked for.
     pub trace: Option<String>,
+    /// What the clients saw, if asked for.
+    pub history: Option<History>,
 }

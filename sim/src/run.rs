@@ -13,6 +13,8 @@ pub struct RunOptions {
     pub mutant: Option<&'static MutantInfo>,
     /// Keep the trace as text.
     pub trace: Option<Detail>,
+    /// Keep what the clients saw.
+    pub history: bool,
 }
 
 /// How much of the trace.
@@ -142,6 +144,7 @@ mod fresh {
             sometimes: Default::default(),
             resolved: plan.clone(),
             trace: None,
+            history: None,
         }
     }
 }

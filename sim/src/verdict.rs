@@ -50,6 +50,8 @@ invariants! {
     StateMachineSafety = "state-machine-safety",
     /// A read is at least as new as the latest write completed before it began.
     FreshReads = "fresh-reads",
+    /// The clients' history has a linearization.
+    Linearizable = "linearizable",
     /// Once the faults end, one leader serves and all members agree, in time.
     Converges = "converges",
     /// The run ends: no panic, no endless loop.

@@ -85,6 +85,7 @@ fn bites(scenario: &str, mutant: &str, depth: u32, invariant: &str) {
         let options = RunOptions {
             mutant,
             trace: None,
+            history: false,
         };
         single::run(&read.plan, &options).verdict
     };

@@ -18,6 +18,7 @@ fn check(name: &str, text: &str, mutant: Option<&str>, verdict: Verdict) {
     let options = RunOptions {
         mutant: mutant.map(|name| mutants::find(name).expect("a mutant")),
         trace: Some(Detail::Story),
+        history: false,
     };
     let report = single::run(&plan, &options);
     // A story says what every power cut leaves; none is drawn.

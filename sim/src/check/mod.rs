@@ -11,6 +11,7 @@ mod follower_commit;
 mod fresh_reads;
 mod hard_state_monotonic;
 mod leader_completeness;
+mod linearizable;
 mod log_contiguous;
 mod log_matching;
 mod model;
@@ -95,6 +96,7 @@ fn of_a_cluster() -> Vec<Box<dyn Judge>> {
         Box::new(follower_commit::FollowerCommit::default()),
         Box::new(fresh_reads::FreshReads::default()),
         Box::new(converges::Converges::default()),
+        Box::new(linearizable::Linearizable::default()),
     ]
 }
 

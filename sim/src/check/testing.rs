@@ -107,6 +107,16 @@ impl Stream {
         }
     }
 
+    /// The rule is broken, and nobody can tell before the run is over.
+    #[track_caller]
+    pub fn breaks_at_the_end(self, rule: Invariant) {
+        let mut judges = Judges::new();
+        for record in &self.0 {
+            assert_eq!(judges.record(record), None);
+        }
+        assert_eq!(judges.finish().map(|v| v.invariant), Some(rule));
+    }
+
     fn judge(self) -> Option<Violation> {
         let mut judges = Judges::new();
         for record in &self.0 {

@@ -157,11 +157,7 @@ impl Single {
             at: 0,
             armed: None,
             doom: None,
-            recorder: Recorder::new(
-                options.trace.is_some(),
-                options.style(Style::SINGLE),
-                Judges::of_a_store(),
-            ),
+            recorder: Recorder::new(options, Style::SINGLE, Judges::of_a_store()),
             moments: None,
             ops: 0,
             last_op: 0,

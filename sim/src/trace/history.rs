@@ -1,15 +1,13 @@
 //! What the clients saw, as a history in Jepsen's terms.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use afterimage_engine::node::Reply;
-use serde::Serialize;
 
 use super::{Operation, Record, What};
+use crate::linear::{self, Call, Done, Model};
 
-/// A history, one JSON object a line, for the model `kv`: `f` is `put` or
-/// `get`, a missing key reads as `""`.
+/// A history for the model `kv`: a key that nobody wrote reads as `""`.
 ///
 /// Only an answer ends an operation: a refusal or silence may be followed by
 /// another attempt with the same sequence number. What was not answered when
@@ -18,7 +16,8 @@ use super::{Operation, Record, What};
 /// at a time, so after an `info` the client goes on as a new process.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    lines: String,
+    operations: Vec<linear::Operation>,
+    events: usize,
     clients: BTreeMap<u64, Client>,
     processes: u64,
 }
@@ -26,18 +25,8 @@ pub struct History {
 #[derive(Debug, Clone)]
 struct Client {
     process: u64,
-    /// Its sequence number and what it does.
-    pending: Option<(u64, Operation)>,
-}
-
-#[derive(Serialize)]
-struct Line {
-    process: u64,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    f: &'static str,
-    key: String,
-    value: Option<String>,
+    /// Its sequence number, and which operation of the history it is.
+    pending: Option<(u64, usize)>,
 }
 
 impl History {
@@ -63,12 +52,16 @@ impl History {
     }
 
     /// The whole history, at the end of the run.
-    pub fn finish(mut self) -> String {
+    pub fn finish(mut self) -> linear::History {
         let clients: Vec<u64> = self.clients.keys().copied().collect();
         for client in clients {
             self.give_up(client);
         }
-        self.lines
+        linear::History {
+            model: Model::Kv,
+            operations: self.operations,
+            lines: self.events,
+        }
     }
 
     fn invoke(&mut self, client: u64, sequence: u64, operation: &Operation) {
@@ -81,13 +74,23 @@ impl History {
             Some(known) => known.process,
             None => self.new_process(),
         };
-        let value = match operation {
-            Operation::Put { value, .. } => Some(value.to_string()),
-            Operation::Get { .. } => None,
+        let (key, call) = match operation {
+            Operation::Put { key, value } => {
+                let value = value.to_string();
+                (key, Call::Write { value })
+            }
+            Operation::Get { key } => (key, Call::Read { seen: None }),
         };
-        self.line(process, "invoke", operation, value);
-        let pending = Some((sequence, operation.clone()));
+        let pending = Some((sequence, self.operations.len()));
         self.clients.insert(client, Client { process, pending });
+        self.events += 1;
+        self.operations.push(linear::Operation {
+            process: process.to_string(),
+            key: Some(key.to_string()),
+            call,
+            invoked: self.events,
+            ended: None,
+        });
     }
 
     fn done(&mut self, client: u64, sequence: u64, body: &[u8]) {
@@ -95,29 +98,26 @@ impl History {
             return;
         };
         // An answer that comes after the client went on changes nothing.
-        let Some((_, operation)) = known.pending.take_if(|(s, _)| *s == sequence) else {
+        let Some((_, at)) = known.pending.take_if(|(s, _)| *s == sequence) else {
             return;
         };
-        let process = known.process;
-        let value = match operation {
-            Operation::Put { value, .. } => Some(value.to_string()),
-            Operation::Get { .. } => Some(read_value(body)),
-        };
-        self.line(process, "ok", &operation, value);
+        if let Call::Read { seen } = &mut self.operations[at].call {
+            *seen = Some(read_value(body));
+        }
+        self.end(at, Done::Ok);
     }
 
     fn give_up(&mut self, client: u64) {
         let Some(known) = self.clients.get_mut(&client) else {
             return;
         };
-        let Some((_, operation)) = known.pending.take() else {
+        let Some((_, at)) = known.pending.take() else {
             return;
         };
-        let process = known.process;
-        match operation {
-            Operation::Get { .. } => self.line(process, "fail", &operation, None),
-            Operation::Put { value, .. } => {
-                self.line(process, "info", &operation, Some(value.to_string()));
+        match self.operations[at].call {
+            Call::Read { .. } => self.end(at, Done::Fail),
+            _ => {
+                self.end(at, Done::Info);
                 let process = self.new_process();
                 let pending = None;
                 self.clients.insert(client, Client { process, pending });
@@ -125,31 +125,14 @@ impl History {
         }
     }
 
+    fn end(&mut self, at: usize, done: Done) {
+        self.events += 1;
+        self.operations[at].ended = Some((self.events, done));
+    }
+
     fn new_process(&mut self) -> u64 {
         self.processes += 1;
         self.processes - 1
-    }
-
-    fn line(
-        &mut self,
-        process: u64,
-        kind: &'static str,
-        operation: &Operation,
-        value: Option<String>,
-    ) {
-        let (f, key) = match operation {
-            Operation::Put { key, .. } => ("put", key.to_string()),
-            Operation::Get { key } => ("get", key.to_string()),
-        };
-        let line = Line {
-            process,
-            kind,
-            f,
-            key,
-            value,
-        };
-        let json = serde_json::to_string(&line).expect("strings and numbers always fit into JSON");
-        writeln!(self.lines, "{json}").expect("a string takes everything");
     }
 }
 

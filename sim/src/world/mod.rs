@@ -165,11 +165,7 @@ impl<S: Subject> World<S> {
             net: SimNet::new(plan.seed, plan.net.clone()),
             members,
             clients,
-            recorder: Recorder::new(
-                options.trace.is_some(),
-                options.style(Style::CLUSTER),
-                Judges::new(),
-            ),
+            recorder: Recorder::new(options, Style::CLUSTER, Judges::new()),
             fs_ops: 0,
             healed: false,
             finished: false,

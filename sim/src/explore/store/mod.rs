@@ -98,6 +98,7 @@ pub fn explore(
     let options = RunOptions {
         mutant,
         trace: None,
+        history: false,
     };
     let (moments, report) = single::moments(workload, &options);
     if let Some(violation) = &report.violation {

@@ -9,7 +9,8 @@ fn check(stream: Stream, expected: &[&str]) {
     for record in &stream.records() {
         history.record(record);
     }
-    assert_eq!(history.finish().lines().collect::<Vec<_>>(), expected);
+    let text = history.finish().to_string();
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]
