@@ -53,6 +53,8 @@ pub struct RunFailure<'a> {
 pub struct ShrunkFrom {
     pub steps_before: usize,
     pub steps: usize,
+    /// Nothing that is left can be left out by itself.
+    pub minimal: bool,
     /// The file of the plan as it was.
     pub original: String,
 }

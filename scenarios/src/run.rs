@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use afterimage_sim::run::WATCHDOG;
+use afterimage_sim::shrink::End;
 use afterimage_sim::verdict::{Invariant, Verdict};
 
 use crate::campaign::{Campaign, Ran};
@@ -176,6 +177,7 @@ fn failure(
     failure.shrunk = Some(ShrunkFrom {
         steps_before: plan.steps.len(),
         steps: smallest.report.resolved.steps.len(),
+        minimal: smallest.end == End::Minimum,
         original,
     });
     let (plan, verdict) = (&smallest.report.resolved, smallest.report.verdict);
@@ -185,8 +187,12 @@ fn failure(
 }
 
 fn told_of(shrunk: &ShrunkFrom) -> String {
+    let not_all = match shrunk.minimal {
+        true => "",
+        false => ", which may not be the end of it",
+    };
     format!(
-        "\n     shrunk {}; as it was: {}",
+        "\n     shrunk {}{not_all}; as it was: {}",
         shrink::from_to(shrunk.steps_before, shrunk.steps),
         shrunk.original.display(),
     )
@@ -211,6 +217,7 @@ fn report<'a>(campaign: &'a Campaign, totals: &'a Totals, wall: Duration) -> jso
         shrunk: failure.shrunk.as_ref().map(|shrunk| json::ShrunkFrom {
             steps_before: shrunk.steps_before,
             steps: shrunk.steps,
+            minimal: shrunk.minimal,
             original: shrunk.original.to_string_lossy().into_owned(),
         }),
     };

@@ -51,6 +51,8 @@ pub struct Failure {
 pub struct ShrunkFrom {
     pub steps_before: usize,
     pub steps: usize,
+    /// Nothing that is left can be left out by itself.
+    pub minimal: bool,
     /// The seed file of the plan as it was.
     pub original: PathBuf,
 }

@@ -6,13 +6,13 @@ use afterimage_engine::{Index, Term};
 use crate::plan::{Action, Plan, Step, StoreEntry, StoreOp};
 use crate::report::RunReport;
 
-/// Without each append, with what follows it moved up; with two appends as one;
-/// without each entry.
+/// Without each append and each install, with what follows it moved up; with two
+/// appends as one; without each entry.
 pub(super) fn shorter(failed: &RunReport) -> Vec<Plan> {
     let plan = &failed.resolved;
     let mut candidates = Vec::new();
     for at in (0..plan.steps.len()).rev() {
-        candidates.extend(without_append(plan, at));
+        candidates.extend(without(plan, at));
         candidates.extend(joined(plan, at));
     }
     for at in (0..plan.steps.len()).rev() {
@@ -58,15 +58,29 @@ pub(super) fn lower(failed: &RunReport) -> Vec<Plan> {
     candidates
 }
 
-/// Without the append, the next one in its place.
-fn without_append(plan: &Plan, at: usize) -> Option<Plan> {
-    let first = entries(&plan.steps[at])?.first()?.index.0;
+/// Without the step, and the next append where it began.
+fn without(plan: &Plan, at: usize) -> Option<Plan> {
+    let first = match &plan.steps[at].action {
+        Action::Store(StoreOp::Append { entries }) => entries.first()?.index.0,
+        Action::Store(StoreOp::Install { .. }) => end_of_log(&plan.steps[..at]) + 1,
+        _ => return None,
+    };
     let later = plan.steps[at + 1..].iter().find_map(entries);
     let next = later.and_then(<[_]>::first)?.index.0;
     let mut fewer = plan.clone();
     fewer.steps.remove(at);
     move_up(&mut fewer.steps[at..], first, next.checked_sub(first)?);
     Some(fewer)
+}
+
+/// The last index after these steps, as far as they say.
+fn end_of_log(steps: &[Step]) -> u64 {
+    let ends = steps.iter().rev().find_map(|step| match &step.action {
+        Action::Store(StoreOp::Append { entries }) => entries.last().map(|entry| entry.index),
+        Action::Store(StoreOp::Install { last, .. }) => Some(*last),
+        _ => None,
+    });
+    ends.map_or(0, |index| index.0)
 }
 
 /// The append and the next step as one, if that goes on where this one ends.

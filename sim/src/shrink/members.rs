@@ -7,8 +7,8 @@ use afterimage_engine::NodeId;
 use crate::plan::{Action, Plan, STORE, Side, Step, Target};
 use crate::report::RunReport;
 
-/// With one member, with two, and so on: once with those that the steps name
-/// most, once with the first ones.
+/// With one member, with two, and so on, of those that the steps name most;
+/// without each member.
 pub(super) fn fewer(failed: &RunReport) -> Vec<Plan> {
     let plan = &failed.resolved;
     if plan.scenario == STORE {
@@ -17,9 +17,16 @@ pub(super) fn fewer(failed: &RunReport) -> Vec<Plan> {
     let first: Vec<NodeId> = (1..=u64::from(plan.cluster.nodes)).map(NodeId).collect();
     let mut most = first.clone();
     most.sort_by_key(|id| std::cmp::Reverse(named(plan, *id)));
-    (1..first.len())
-        .flat_map(|n| [with(plan, &most[..n]), with(plan, &first[..n])])
-        .collect()
+    let few = (1..first.len()).map(|n| with(plan, &most[..n]));
+    let without = |gone: &NodeId| {
+        let left: Vec<NodeId> = first.iter().filter(|id| *id != gone).copied().collect();
+        with(plan, &left)
+    };
+    let without = first.iter().rev().map(without);
+    match first.len() {
+        0 | 1 => Vec::new(),
+        _ => few.chain(without).collect(),
+    }
 }
 
 /// In how many steps the member occurs.

@@ -82,5 +82,5 @@ fn the_smallest_plan_tells_the_story() {
         trace: Some(Detail::Story),
     };
     let trace = crate::single::run(&plan, &options).trace.unwrap();
-    insta::assert_snapshot!(format!("{plan}\n{trace}"), @"");
+    insta::assert_snapshot!(format!("{plan}\n{trace}"));
 }
