@@ -47,6 +47,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Every crash point of a workload, with every state that a crash may leave
     Explore(ExploreArgs),
+    /// Find the smallest plan that breaks the same invariant
+    Shrink(ShrinkArgs),
     /// Run every file of a directory of regression seeds, and compare
     Regress(RegressArgs),
     /// Plant each known bug in turn and count the seeds until it is caught
@@ -83,6 +85,9 @@ pub struct RunArgs {
     /// Go on after a failure
     #[arg(long)]
     pub keep_going: bool,
+    /// Leave the plans of failing seeds as they are
+    #[arg(long)]
+    pub no_shrink: bool,
     /// Run each seed again in a fresh process and compare the digests
     #[arg(long)]
     pub twice: bool,
@@ -140,6 +145,31 @@ pub struct ExploreArgs {
     /// Where the plans of violations go
     #[arg(long, value_name = "DIR", default_value = "target/afterimage")]
     pub out: PathBuf,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ShrinkArgs {
+    /// A file if it has a `/` or a `.` in it, else a number, else a string to be hashed
+    pub seed_or_file: SeedOrFile,
+    /// The scenario of a seed [default: raft-3]; a file names its own
+    #[arg(long, value_name = "NAME", value_parser = scenario_names())]
+    pub scenario: Option<String>,
+    /// Plant this known bug [default: none, or what a file expects to fail]
+    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    pub mutant: Option<String>,
+    /// Where the smallest plan goes [default: target/afterimage/NAME-shrunk.toml]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Candidates to try at the most
+    #[arg(long, value_name = "N", default_value = "2000",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub budget: u64,
+    /// Candidates at a time [default: one a core]
+    #[arg(long, value_name = "J", value_parser = job_numbers())]
+    pub jobs: Option<usize>,
     /// Write a report in JSON (`-`: to standard output)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -26,6 +26,10 @@ pub enum Error {
     NoSeedFiles(PathBuf),
     #[error("the file is a plan for {of}, not for {asked}: leave out --scenario")]
     OtherScenario { of: String, asked: String },
+    #[error("{0}: nothing to shrink")]
+    NothingToShrink(String),
+    #[error("no planted bug is called `{0}`, as the file has it; `cargo sim list` names them")]
+    UnknownMutant(String),
     #[error("cannot draw a plan: {0}")]
     Generate(String),
     #[error("the second process for {scenario} {seed:#x}: {what}")]

@@ -38,21 +38,35 @@ pub fn write(
     verdict: Verdict,
     detail: &str,
 ) -> Result<PathBuf, Error> {
-    let mutant = mutant.map(|mutant| mutant.name);
+    let path = dir.join(format!("{}.toml", stem(resolved, mutant)));
+    write_as(&path, &failing(resolved, mutant, verdict, detail))
+}
+
+/// The name, without its end, of the file for a failure of this plan.
+pub fn stem(plan: &Plan, mutant: Option<&MutantInfo>) -> String {
+    let Plan { scenario, seed, .. } = plan;
+    match mutant {
+        Some(mutant) => format!("{scenario}-{seed:#x}-{}", mutant.name),
+        None => format!("{scenario}-{seed:#x}"),
+    }
+}
+
+/// A seed file that expects what was found.
+pub fn failing(
+    resolved: &Plan,
+    mutant: Option<&MutantInfo>,
+    verdict: Verdict,
+    detail: &str,
+) -> SeedFile {
     let Plan { scenario, seed, .. } = resolved;
-    let name = match mutant {
-        Some(mutant) => format!("{scenario}-{seed:#x}-{mutant}.toml"),
-        None => format!("{scenario}-{seed:#x}.toml"),
-    };
-    let file = SeedFile {
+    SeedFile {
         about: one_line(&format!("{scenario}, seed {seed:#x}: {verdict}: {detail}")),
         expect: vec![Expectation {
-            mutant: mutant.map(str::to_owned),
+            mutant: mutant.map(|mutant| mutant.name.to_owned()),
             verdict,
         }],
         plan: resolved.clone(),
-    };
-    write_as(&dir.join(name), &file)
+    }
 }
 
 /// Writes a seed file.

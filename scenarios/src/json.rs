@@ -45,6 +45,18 @@ pub struct RunFailure<'a> {
     pub invariant: &'static str,
     pub file: String,
     pub detail: &'a str,
+    /// `null` with `--no-shrink`.
+    pub shrunk: Option<ShrunkFrom>,
+}
+
+#[derive(Serialize)]
+pub struct ShrunkFrom {
+    pub steps_before: usize,
+    pub steps: usize,
+    /// Nothing that is left can be left out by itself.
+    pub minimal: bool,
+    /// The file of the plan as it was.
+    pub original: String,
 }
 
 #[derive(Serialize)]
@@ -88,6 +100,24 @@ pub struct ExploredViolation {
     pub crash_point: String,
     pub file: String,
     pub detail: String,
+}
+
+#[derive(Serialize)]
+pub struct Shrink<'a> {
+    pub scenario: &'a str,
+    pub seed: Seed,
+    pub mutant: Option<&'static str>,
+    pub invariant: &'static str,
+    pub detail: &'a str,
+    pub file: String,
+    pub steps_before: usize,
+    pub steps: usize,
+    pub nodes_before: u32,
+    pub nodes: u32,
+    pub candidates: u64,
+    /// Nothing that is left can be left out by itself.
+    pub minimal: bool,
+    pub wall_s: f64,
 }
 
 #[derive(Serialize)]

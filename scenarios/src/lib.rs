@@ -26,6 +26,7 @@ mod regress;
 mod replay;
 mod run;
 mod seed;
+mod shrink;
 mod status;
 mod summary;
 mod totals;
@@ -67,6 +68,7 @@ fn dispatch(command: Command) -> Result<Status, Error> {
         Command::Run(args) => run::run(&args),
         Command::Replay(args) => replay::replay(&args),
         Command::Explore(args) => explore::explore(&args),
+        Command::Shrink(args) => shrink::command(&args),
         Command::Regress(args) => regress::regress(&args),
         Command::Mutants(args) => mutants::mutants(&args),
         Command::Check(args) => check::check(&args),

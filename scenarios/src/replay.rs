@@ -24,17 +24,18 @@ use crate::summary::{GREEN, RED, YELLOW, grouped, seconds, styled};
 const SCENARIO_DEFAULT: &str = "raft-3";
 
 /// What to run, and where it came from.
-struct Subject {
-    plan: Plan,
-    seed: Seed,
-    file: Option<PathBuf>,
-    /// What the file says of this run, if anything.
-    expected: Option<Verdict>,
+pub struct Subject {
+    pub plan: Plan,
+    pub seed: Seed,
+    pub file: Option<PathBuf>,
+    /// What the file says of itself, and of its runs.
+    pub about: String,
+    pub expect: Vec<Expectation>,
 }
 
 pub fn replay(args: &ReplayArgs) -> Result<Status, Error> {
     let mutant = cli::mutant(args.mutant.as_deref());
-    let subject = subject(args)?;
+    let subject = subject(&args.seed_or_file, args.scenario.as_deref())?;
     let outputs = Outputs::open(args.json.as_deref(), None)?;
     if subject.file.is_none() {
         files::prepare_dir(Path::new(DEFAULT_DIR))?;
@@ -65,7 +66,9 @@ pub fn replay(args: &ReplayArgs) -> Result<Status, Error> {
 
     let mut out = outputs.out;
     let took = seconds(wall);
-    tell(&mut out, &report, subject.expected, &took)?;
+    let this = |expected: &&Expectation| expected.mutant == args.mutant;
+    let expected = subject.expect.iter().find(this).map(|e| e.verdict);
+    tell(&mut out, &report, expected, &took)?;
     if let (Some(file), Some(_)) = (&file, invariant) {
         let command = files::replay_command(file, args.mutant.as_deref());
         writeln!(out, "  replay    {command}")?;
@@ -90,33 +93,34 @@ pub fn replay(args: &ReplayArgs) -> Result<Status, Error> {
     Ok(Status::of(report.verdict))
 }
 
-fn subject(args: &ReplayArgs) -> Result<Subject, Error> {
-    match &args.seed_or_file {
+pub fn subject(of: &SeedOrFile, scenario: Option<&str>) -> Result<Subject, Error> {
+    match of {
         SeedOrFile::Seed(seed) => {
-            let scenario = args.scenario.as_deref().unwrap_or(SCENARIO_DEFAULT);
+            let scenario = scenario.unwrap_or(SCENARIO_DEFAULT);
             Ok(Subject {
                 plan: draw(scenario, seed.value())?,
                 seed: seed.clone(),
                 file: None,
-                expected: None,
+                about: String::new(),
+                expect: Vec::new(),
             })
         }
         SeedOrFile::File(path) => {
             let file = files::read(path)?;
-            if let Some(asked) = &args.scenario
-                && *asked != file.plan.scenario
+            if let Some(asked) = scenario
+                && asked != file.plan.scenario
             {
                 return Err(Error::OtherScenario {
                     of: file.plan.scenario,
-                    asked: asked.clone(),
+                    asked: asked.to_owned(),
                 });
             }
-            let this = |expected: &&Expectation| expected.mutant == args.mutant;
             Ok(Subject {
                 seed: Seed::Number(file.plan.seed),
-                expected: file.expect.iter().find(this).map(|e| e.verdict),
                 plan: file.plan,
                 file: Some(path.clone()),
+                about: file.about,
+                expect: file.expect,
             })
         }
     }

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use afterimage_sim::run::WATCHDOG;
+use afterimage_sim::shrink::End;
 use afterimage_sim::verdict::{Invariant, Verdict};
 
 use crate::campaign::{Campaign, Ran};
@@ -18,9 +19,16 @@ use crate::json;
 use crate::junit::Junit;
 use crate::out::Outputs;
 use crate::progress::Progress;
+use crate::shrink::{self, Goal};
 use crate::status::Status;
 use crate::summary::{self, RED, YELLOW, plural, styled};
-use crate::totals::{Failure, Totals};
+use crate::totals::{Failure, ShrunkFrom, Totals};
+
+/// Candidates that shrinking a failure may try: for the first of a scenario that
+/// breaks an invariant, and for each that breaks it again. Counted, and not
+/// timed, so that a campaign's report is the same every time.
+const CANDIDATES_FIRST: u64 = 200;
+const CANDIDATES_MORE: u64 = 40;
 
 pub fn run(args: &RunArgs) -> Result<Status, Error> {
     let seeds = match (args.seeds, args.time) {
@@ -46,7 +54,7 @@ pub fn run(args: &RunArgs) -> Result<Status, Error> {
     let clock = Stopwatch::start();
     let mut progress = Progress::new("seeds", campaign.total());
     campaign.run(|ran| {
-        let told = keep(&campaign, &args.out, &ran, &mut totals)?;
+        let told = keep(&campaign, args, &ran, &mut totals)?;
         if !told.is_empty() {
             progress.aside(|| writeln!(out, "{told}"))?;
         }
@@ -73,21 +81,27 @@ pub fn run(args: &RunArgs) -> Result<Status, Error> {
 
 /// Counts a run and keeps the plan of a failing one; what is to be told of it,
 /// which for a pass is nothing.
-fn keep(campaign: &Campaign, dir: &Path, ran: &Ran, totals: &mut Totals) -> Result<String, Error> {
+fn keep(
+    campaign: &Campaign,
+    args: &RunArgs,
+    ran: &Ran,
+    totals: &mut Totals,
+) -> Result<String, Error> {
     totals.add(ran);
     let (scenario, seed, verdict) = (ran.scenario, ran.seed, ran.verdict());
     let mutant = campaign.mutant.map(|mutant| mutant.name);
     let mut told = match verdict {
         Verdict::Pass => return Ok(String::new()),
         Verdict::Fail(invariant) => {
-            let (plan, detail) = (&ran.report.resolved, ran.detail());
-            let file = files::write(dir, plan, campaign.mutant, verdict, detail)?;
+            let failure = failure(campaign, args, ran, invariant, totals)?;
             let told = format!(
-                "{} {scenario} {seed:#x} {invariant}: {detail}\n     {}",
+                "{} {scenario} {seed:#x} {invariant}: {}{}\n     {}",
                 styled(RED, "FAIL"),
-                files::replay_command(&file, mutant),
+                failure.detail,
+                failure.shrunk.as_ref().map_or(String::new(), told_of),
+                files::replay_command(&failure.file, mutant),
             );
-            totals.failures.push(failure(ran, invariant, file));
+            totals.failures.push(failure);
             told
         }
         Verdict::Vacuous => format!(
@@ -125,14 +139,63 @@ fn with_mutant(command: String, mutant: Option<&str>) -> String {
     }
 }
 
-fn failure(ran: &Ran, invariant: Invariant, file: PathBuf) -> Failure {
-    Failure {
+/// Keeps the plan of a failing run: as it was, and the smallest that was found.
+fn failure(
+    campaign: &Campaign,
+    args: &RunArgs,
+    ran: &Ran,
+    invariant: Invariant,
+    totals: &Totals,
+) -> Result<Failure, Error> {
+    let (plan, mutant) = (&ran.report.resolved, campaign.mutant);
+    let original = files::write(&args.out, plan, mutant, ran.verdict(), ran.detail())?;
+    let mut failure = Failure {
         seed: ran.seed,
         scenario: ran.scenario,
         invariant,
         detail: ran.detail().to_owned(),
-        file,
+        file: original.clone(),
+        shrunk: None,
+    };
+    // What the watchdog had to stop would be waited for with each candidate.
+    if args.no_shrink || ran.wall >= WATCHDOG {
+        return Ok(failure);
     }
+    let goal = Goal {
+        mutant,
+        invariant,
+        others: Vec::new(),
+    };
+    let like = |other: &Failure| other.scenario == ran.scenario && other.invariant == invariant;
+    let budget = match totals.failures.iter().any(like) {
+        false => CANDIDATES_FIRST,
+        true => CANDIDATES_MORE,
+    };
+    let smallest = shrink::smallest(&goal, ran.report.clone(), campaign.jobs, budget, |_| {});
+    failure.file = shrink::beside(&original);
+    failure.detail = shrink::detail(&smallest.report).to_owned();
+    failure.shrunk = Some(ShrunkFrom {
+        steps_before: plan.steps.len(),
+        steps: smallest.report.resolved.steps.len(),
+        minimal: smallest.end == End::Minimum,
+        original,
+    });
+    let (plan, verdict) = (&smallest.report.resolved, smallest.report.verdict);
+    let file = files::failing(plan, mutant, verdict, &failure.detail);
+    files::write_as(&failure.file, &file)?;
+    Ok(failure)
+}
+
+fn told_of(shrunk: &ShrunkFrom) -> String {
+    let not_all = match shrunk.minimal {
+        true => "",
+        false => ", which may not be the end of it",
+    };
+    format!(
+        "\n     shrunk {}{not_all}; as it was: {}",
+        shrink::from_to(shrunk.steps_before, shrunk.steps),
+        shrunk.original.display(),
+    )
 }
 
 fn note(totals: &Totals) -> String {
@@ -151,6 +214,12 @@ fn report<'a>(campaign: &'a Campaign, totals: &'a Totals, wall: Duration) -> jso
         invariant: failure.invariant.name(),
         file: failure.file.to_string_lossy().into_owned(),
         detail: &failure.detail,
+        shrunk: failure.shrunk.as_ref().map(|shrunk| json::ShrunkFrom {
+            steps_before: shrunk.steps_before,
+            steps: shrunk.steps,
+            minimal: shrunk.minimal,
+            original: shrunk.original.to_string_lossy().into_owned(),
+        }),
     };
     json::Run {
         seeds: totals.seeds,

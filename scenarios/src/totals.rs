@@ -38,9 +38,23 @@ pub struct Failure {
     pub seed: u64,
     pub scenario: &'static str,
     pub invariant: Invariant,
+    /// Of the run that the file replays.
     pub detail: String,
     /// The seed file that replays it.
     pub file: PathBuf,
+    /// If it was shrunk.
+    pub shrunk: Option<ShrunkFrom>,
+}
+
+/// What a failure was before it was shrunk.
+#[derive(Debug)]
+pub struct ShrunkFrom {
+    pub steps_before: usize,
+    pub steps: usize,
+    /// Nothing that is left can be left out by itself.
+    pub minimal: bool,
+    /// The seed file of the plan as it was.
+    pub original: PathBuf,
 }
 
 impl Totals {

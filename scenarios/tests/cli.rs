@@ -217,7 +217,7 @@ fn a_planted_bug_is_caught_and_its_file_replays() {
         assert_eq!(bug[field], again["mutants"][0][field], "{field}");
     }
 
-    let line = format!("run --mutant {mutant} --out found --junit report.xml");
+    let line = format!("run --mutant {mutant} --no-shrink --out found --junit report.xml");
     let run = shell.json(&line, 1);
     assert_eq!(
         run["seeds"], bug["seeds"],

@@ -17,6 +17,7 @@ mod recorder;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod shrink;
 pub mod single;
 pub mod trace;
 mod twin;

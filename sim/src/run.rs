@@ -64,7 +64,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 #[cfg(madsim)]
-pub use fresh::run_fresh;
+pub use fresh::{WATCHDOG, run_fresh};
 
 /// Carries out `plan` on this thread. For a deterministic digest the thread
 /// must be fresh: see [`run_fresh`].
@@ -91,7 +91,7 @@ mod fresh {
 
     /// A run that takes longer than this of real time goes in circles in a
     /// place where simulated time does not pass.
-    const WATCHDOG: Duration = Duration::from_secs(120);
+    pub const WATCHDOG: Duration = Duration::from_secs(120);
 
     /// Carries out `plan` on a thread of its own: std draws the keys of its hash
     /// maps once a thread, so that a run's bytes must not depend on what ran

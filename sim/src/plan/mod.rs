@@ -7,6 +7,7 @@ pub mod seed_file;
 pub mod text;
 
 mod actions;
+mod edit;
 mod fields;
 mod sections;
 mod words;

@@ -57,9 +57,7 @@ impl Word for Ratio {
     }
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
-            .ok()
-            .filter(|r: &Ratio| r.denominator > 0 && r.numerator <= r.denominator)
-            .ok_or_else(|| "a ratio from 0/1 to 1/1, such as 1/100".to_string())
+            .map_err(|_| "a ratio from 0/1 to 1/1, such as 1/100".to_string())
     }
 }
 
