@@ -252,7 +252,8 @@ impl Pending {
         for len in 0..=count {
             for one in 0..count {
                 for other in one..count {
-                    let effects = prefix(len) ^ 1 << one ^ (1 << other) * u128::from(other > one);
+                    let second = if other > one { 1 << other } else { 0 };
+                    let effects = prefix(len) ^ (1 << one) ^ second;
                     if tried.insert(effects) {
                         self.add_both(self.subset(effects), chosen);
                     }
@@ -277,7 +278,8 @@ impl Pending {
             }
             // With the length that this write gave the file, or all that is
             // lost could not be seen.
-            let before = prefix(n) | 1 << (n + 1).min(self.effects.len() - 1) & !(1 << n);
+            let length = 1 << (n + 1).min(self.effects.len() - 1);
+            let before = (prefix(n) | length) & !(1 << n);
             for rest in [before, prefix(n), all & !(1 << n)] {
                 let rest = self.subset(rest);
                 for at in 0..count {

@@ -28,6 +28,7 @@ fn shrunk(failed: RunReport, budget: u64, mut run: impl FnMut(&Plan) -> RunRepor
 /// A run of one millisecond a step that came to this.
 fn report(plan: &Plan, verdict: Verdict) -> RunReport {
     RunReport {
+        history: None,
         verdict,
         violation: None,
         digest: 0,

@@ -12,6 +12,7 @@ const BUDGET: u64 = 2000;
 
 fn run(plan: &Plan, mutant: &'static MutantInfo) -> RunReport {
     let options = RunOptions {
+        history: false,
         mutant: Some(mutant),
         trace: None,
     };
@@ -78,6 +79,7 @@ fn the_smallest_plan_tells_the_story() {
     let mutant = mutants::find("ack-before-sync").unwrap();
     let plan = smallest(mutant).report.resolved;
     let options = RunOptions {
+        history: false,
         mutant: Some(mutant),
         trace: Some(Detail::Story),
     };
