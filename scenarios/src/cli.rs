@@ -206,7 +206,7 @@ fn explored_names() -> PossibleValuesParser {
 }
 
 fn mutant_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(mutants::catalogue().iter().map(|mutant| mutant.name))
+    PossibleValuesParser::new(mutants::catalogue().map(|mutant| mutant.name))
 }
 
 fn time(text: &str) -> Result<Duration, String> {

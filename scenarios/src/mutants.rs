@@ -4,7 +4,6 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use afterimage_sim::mutants::{MutantInfo, catalogue};
-use afterimage_sim::run::SCENARIOS;
 use afterimage_sim::verdict::{Invariant, Verdict};
 
 use crate::campaign::Campaign;
@@ -25,7 +24,6 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     let outputs = Outputs::open(args.json.as_deref(), None)?;
     let mut out = outputs.out;
     let chosen: Vec<&'static MutantInfo> = catalogue()
-        .iter()
         .filter(|mutant| args.only.is_empty() || args.only.iter().any(|name| name == mutant.name))
         .collect();
     let name_width = chosen
@@ -101,14 +99,13 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     })
 }
 
-/// Runs seeds until an invariant breaks; how many, and which one. All scenarios
-/// take turns: a bug of the store shows soonest where there is nothing else.
+/// Runs seeds until an invariant breaks; how many, and which one.
 fn hunt(
     args: &MutantsArgs,
     mutant: &'static MutantInfo,
 ) -> Result<(u64, Option<Invariant>), Error> {
     let campaign = Campaign {
-        scenarios: SCENARIOS.iter().map(|scenario| scenario.name).collect(),
+        scenarios: vec![mutant.scenario],
         first_seed: FIRST_SEED,
         seeds: None,
         time: None,
