@@ -159,13 +159,13 @@ fn take_group(shared: &Shared) -> Option<Group> {
 fn complete(shared: &Shared, group: &Group) {
     let durable = {
         let mut state = shared.state();
-        state.persisted = group.ticket;
+        state.persisted = match shared.has(Mutant::CompletesQueued) {
+            true => state.next_ticket - 1,
+            false => group.ticket,
+        };
         state.writing = false;
         state.stalled = None;
         let mut durable = state.written_index;
-        if shared.has(Mutant::CompletesQueued) {
-            (state.persisted, durable) = (state.next_ticket - 1, state.last_index);
-        }
         // A batch behind this group may have replaced some of it meanwhile.
         for from in state.queue.iter().filter_map(|c| c.truncate_from) {
             durable = durable.min(from.prev());

@@ -526,7 +526,9 @@ async fn make_durable(
 ) -> Result<()> {
     let last = shared.state().live.last().cloned();
     if let (Some(end), Some(segment)) = (tail.resume, last.clone()) {
-        segment.file.sync(SyncMode::All).await?;
+        if !shared.has(Mutant::AppendAfterCut) {
+            segment.file.sync(SyncMode::All).await?;
+        }
         shared.state().active = Some(Active { segment, end });
         return Ok(());
     }

@@ -58,11 +58,13 @@ pub(super) fn draw(seed: u64) -> Vec<Step> {
     let bytes_max = *rng.pick(&[40, 200, 600, 1500, 5000]);
     let fault_every = rng.between(3, 9);
     let steps_max = rng.between(STEPS.0, STEPS.1) as usize;
+    let clean_every = *rng.pick(&[1, 1, 1, 8]);
     let mut drawer = Drawer {
         seed,
         rng,
         steps: Vec::new(),
         bytes_max,
+        clean_every,
         term: 2,
         terms: BTreeMap::new(),
         last: 0,
@@ -101,6 +103,8 @@ struct Drawer {
     steps: Vec<StoreOp>,
     /// Data of one entry at the most.
     bytes_max: u64,
+    /// A cleaner that seldom runs finds many segments.
+    clean_every: u64,
     /// Of the leader whose entries come next. A new one after every doubt, so
     /// that no two entries have the same name.
     term: u64,
@@ -141,8 +145,13 @@ impl Drawer {
 
     fn work(&mut self) {
         let (op, then) = self.draw_work();
+        let saves = matches!(op, StoreOp::Save { background, .. } if background);
         self.push(op);
         self.take(then);
+        // The cleaner must not trust a snapshot before it is durable.
+        if saves && self.rng.chance(ratio(1, 2)) {
+            self.push(StoreOp::Clean { background: true });
+        }
     }
 
     /// It was done.
@@ -196,9 +205,9 @@ impl Drawer {
                 (op, Then::Log { from, entries })
             }
             16..19 => self.hard_state(),
-            19..22 if self.last > self.applied && !self.terms.is_empty() => self.save(),
+            19..22 if self.can_save() => self.save(),
             22..25 => self.install(),
-            25..28 => {
+            25..28 if self.rng.below(self.clean_every) == 0 => {
                 let background = self.rng.chance(ratio(1, 4));
                 (StoreOp::Clean { background }, Then::Nothing)
             }
@@ -270,6 +279,18 @@ impl Drawer {
         self.rng.between(0, most)
     }
 
+    fn can_save(&self) -> bool {
+        self.last > self.applied && !self.terms.is_empty()
+    }
+
+    /// A purge, behind or beside the snapshot that it waits for.
+    fn save_and_clean(&mut self) -> (StoreOp, Then) {
+        let (save, then) = self.save();
+        self.push(save);
+        self.take(then);
+        (StoreOp::Clean { background: false }, Then::Nothing)
+    }
+
     fn save(&mut self) -> (StoreOp, Then) {
         let upto = self.rng.between(self.applied + 1, self.last);
         let op = StoreOp::Save {
@@ -308,7 +329,10 @@ impl Drawer {
     fn fault(&mut self, fault: Fault) {
         match fault {
             Fault::Crash => {
-                let (op, then) = self.draw_work();
+                let (op, then) = match self.rng.below(6) {
+                    0 if self.can_save() => self.save_and_clean(),
+                    _ => self.draw_work(),
+                };
                 let crash = self.crash(of_work(&op));
                 self.push(crash);
                 self.push(op.clone());
