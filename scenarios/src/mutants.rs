@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use afterimage_sim::mutants::{MutantInfo, catalogue};
+use afterimage_sim::mutants::{MutantInfo, catalogue, impossible};
 use afterimage_sim::verdict::{Invariant, Verdict};
 
 use crate::campaign::Campaign;
@@ -23,14 +23,12 @@ const FIRST_SEED: u64 = 1;
 pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     let outputs = Outputs::open(args.json.as_deref(), None)?;
     let mut out = outputs.out;
-    let chosen: Vec<&'static MutantInfo> = catalogue()
-        .filter(|mutant| args.only.is_empty() || args.only.iter().any(|name| name == mutant.name))
-        .collect();
-    let name_width = chosen
-        .iter()
-        .map(|mutant| mutant.name.len())
-        .max()
-        .unwrap_or(0);
+    let asked = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let chosen: Vec<_> = catalogue().filter(|mutant| asked(mutant.name)).collect();
+    let excused: Vec<_> = impossible().iter().filter(|bug| asked(bug.name)).collect();
+    let names = chosen.iter().map(|mutant| mutant.name);
+    let names = names.chain(excused.iter().map(|bug| bug.name));
+    let name_width = names.map(str::len).max().unwrap_or(0);
     let rule_width = Invariant::ALL
         .iter()
         .map(|rule| rule.name().len())
@@ -69,9 +67,11 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
         })?;
         report.mutants.push(json::Mutant {
             name: mutant.name,
+            rows: mutant.rows,
             source: mutant.source,
             caught: broken.is_some(),
             by: broken.map(|_| "run"),
+            scenario: Some(mutant.scenario),
             invariant: broken.map(Invariant::name),
             seeds: Some(tried),
             states: None,
@@ -83,13 +83,22 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     drop(progress);
 
     let planted = report.mutants.len() as u64;
+    for bug in &excused {
+        writeln!(
+            out,
+            "{:<name_width$}  impossible: {}  {}",
+            bug.name, bug.why, bug.source,
+        )?;
+        report.mutants.push(json::Mutant::impossible(bug));
+    }
     let survived = report.survived.len() as u64;
     writeln!(
         out,
-        "{} planted: {} caught, {} survived",
+        "{} planted: {} caught, {} survived; {} impossible here",
         plural(planted, "known bug"),
         grouped(planted - survived),
         grouped(survived),
+        grouped(excused.len() as u64),
     )?;
     out.flush()?;
     json::write(outputs.json, &report)?;

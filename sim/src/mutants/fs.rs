@@ -80,7 +80,7 @@ impl Buggy {
                 let Some(new) = Segment::of(to) else {
                     return Ok(());
                 };
-                let hides = |old: &Segment| old.base >= new.base && old.generation < new.generation;
+                let hides = |old: &Segment| old.base > new.base && old.generation < new.generation;
                 for old in self.segments_beside(to)?.iter().filter(|old| hides(old)) {
                     gone(self.fs.unlink(&old.path))?;
                 }

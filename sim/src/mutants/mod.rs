@@ -70,7 +70,7 @@ pub enum FsBug {
     Marker(&'static str),
     /// A temporary file that the last process left gets this name.
     TemporaryCounts(&'static str),
-    /// The segments that a new one will hide are unlinked first, in order.
+    /// The segments behind the base of a new one are unlinked first, in order.
     UnlinkHidden,
     /// The unlink of a segment also unlinks all that have the same base.
     UnlinkByBase,
