@@ -11,8 +11,6 @@ pub enum Mutant {
     RetryFailedSync,
     /// The last batch before a roll is not synced (raft-engine #123).
     RollSkipsSync,
-    /// The snapshot is renamed before its file is synced (hashicorp/raft #229).
-    SnapshotRenamedBeforeSync,
     /// Appends go on in the old segment after a cut (etcd #6267, raft-wal).
     AppendAfterCut,
     /// Recovery goes on in the recovered segment without copying the tail.
@@ -39,10 +37,50 @@ pub enum Mutant {
     CommitOldTerm,
     /// A read is served without asking a quorum.
     ReadWithoutQuorum,
-    /// The follower commits past the last entry of the message.
+    /// The follower commits past the last entry of the message. It meets an entry
+    /// that the leader does not have only where probes carry no entries.
     CommitPastAppend,
     /// The record's CRC is not looked at in recovery (raft-engine #319).
     AcceptTornRecord,
+    /// Appends go on at the beginning of the recovered segment (etcd #4930).
+    ResumeAtStart,
+    /// Appends go on behind the torn tail, not in its place (Keeper #75197).
+    AppendBehindTear,
+    /// A torn tail is taken for corruption (etcd #15068).
+    TornTailRefused,
+    /// A segment gets its name before there is a header in it (LogCabin #221).
+    NamedBeforeWritten,
+    /// A failed write moves the end of the log all the same (raft-engine #200).
+    HoleAfterFailedWrite,
+    /// All segments have the same nonce (Pebble #580).
+    SameNonce,
+    /// Segments that a newer one hides count until they are gone (Keeper #112101).
+    NothingHidden,
+    /// A truncation does not lower the durable index, and what is durable needs
+    /// no sync (d-engine #351).
+    DurableNotLowered,
+    /// A truncation is acknowledged before its segment's name is durable (Redpanda).
+    TruncationNotDurable,
+    /// A cut segment is closed where it ended before the cut (raft-wal #31).
+    LinkToOldEnd,
+    /// A gap that the snapshot covers is refused (RATIS-1763).
+    GapRefused,
+    /// A gap that no snapshot covers is accepted (Kafka #12653).
+    GapAccepted,
+    /// Recovery's copy gets its name with the first record in it (raft-engine #288).
+    CopyInPieces,
+    /// An empty log begins at 1 in spite of the snapshot (dqlite-raft ed7dbd2).
+    StartsAtOne,
+    /// Snapshots are ordered by their indexes as text (hashicorp/raft #395).
+    NewestByName,
+    /// A truncation sets the term back to the log's (NATS #5975).
+    TermGoesBack,
+    /// A completed sync also completes what was queued behind it (openraft #1960).
+    CompletesQueued,
+    /// An entry that was purged is taken for a conflict (openraft #511).
+    PurgedConflicts,
+    /// A follower does not say where a transfer must go on (LogCabin #174).
+    TransferNotResumed,
 }
 
 /// The planted bug of this store or node, if any.

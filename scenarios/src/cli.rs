@@ -191,9 +191,9 @@ pub struct RegressArgs {
 #[derive(Debug, Args)]
 pub struct MutantsArgs {
     /// Only this bug
-    #[arg(long, value_name = "NAME", value_parser = mutant_names())]
+    #[arg(long, value_name = "NAME", value_parser = known_bugs())]
     pub only: Vec<String>,
-    /// Seeds until a bug counts as survived, of all scenarios together
+    /// Seeds until a bug counts as survived
     #[arg(long, value_name = "N", default_value = "2000",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
@@ -254,7 +254,13 @@ fn explored_names() -> PossibleValuesParser {
 }
 
 fn mutant_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(mutants::catalogue().iter().map(|mutant| mutant.name))
+    PossibleValuesParser::new(mutants::catalogue().map(|mutant| mutant.name))
+}
+
+/// Also those that cannot be planted.
+fn known_bugs() -> PossibleValuesParser {
+    let planted = mutants::catalogue().map(|mutant| mutant.name);
+    PossibleValuesParser::new(planted.chain(mutants::impossible().iter().map(|bug| bug.name)))
 }
 
 fn time(text: &str) -> Result<Duration, String> {

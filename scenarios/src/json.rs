@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use afterimage_sim::mutants::Impossible;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -147,10 +148,14 @@ pub struct Mutants {
 #[derive(Serialize)]
 pub struct Mutant {
     pub name: &'static str,
+    /// Its numbers in the list of known bugs.
+    pub rows: &'static [u8],
     pub source: &'static str,
     pub caught: bool,
     /// The method that caught it.
     pub by: Option<&'static str>,
+    /// Where it was hunted.
+    pub scenario: Option<&'static str>,
     pub invariant: Option<&'static str>,
     /// Tried up to the first catch.
     pub seeds: Option<u64>,
@@ -158,6 +163,25 @@ pub struct Mutant {
     pub wall_s: f64,
     /// Why this design cannot have the bug.
     pub impossible: Option<&'static str>,
+}
+
+impl Mutant {
+    /// Neither caught nor survived: there was nothing to plant.
+    pub fn impossible(bug: &Impossible) -> Self {
+        Mutant {
+            name: bug.name,
+            rows: bug.rows,
+            source: bug.source,
+            caught: false,
+            by: None,
+            scenario: None,
+            invariant: None,
+            seeds: None,
+            states: None,
+            wall_s: 0.0,
+            impossible: Some(bug.why),
+        }
+    }
 }
 
 #[derive(Serialize)]

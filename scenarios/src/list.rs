@@ -28,10 +28,7 @@ pub fn list(args: &ListArgs) -> Result<Status, Error> {
         .iter()
         .map(|i| [i.name(), i.about(), ""])
         .collect();
-    let mutants: Vec<_> = catalogue()
-        .iter()
-        .map(|m| [m.name, m.what, m.source])
-        .collect();
+    let mutants: Vec<_> = catalogue().map(|m| [m.name, m.what, m.source]).collect();
     section(&mut out, "scenarios", &scenarios)?;
     section(&mut out, "profiles", &profiles)?;
     section(&mut out, "invariants", &invariants)?;
@@ -76,7 +73,6 @@ fn names() -> json::List {
             })
             .collect(),
         mutants: catalogue()
-            .iter()
             .map(|mutant| json::ListedMutant {
                 name: mutant.name,
                 source: mutant.source,

@@ -3,8 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use afterimage_sim::mutants::{MutantInfo, catalogue};
-use afterimage_sim::run::SCENARIOS;
+use afterimage_sim::mutants::{MutantInfo, catalogue, impossible};
 use afterimage_sim::verdict::{Invariant, Verdict};
 
 use crate::campaign::Campaign;
@@ -24,15 +23,12 @@ const FIRST_SEED: u64 = 1;
 pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     let outputs = Outputs::open(args.json.as_deref(), None)?;
     let mut out = outputs.out;
-    let chosen: Vec<&'static MutantInfo> = catalogue()
-        .iter()
-        .filter(|mutant| args.only.is_empty() || args.only.iter().any(|name| name == mutant.name))
-        .collect();
-    let name_width = chosen
-        .iter()
-        .map(|mutant| mutant.name.len())
-        .max()
-        .unwrap_or(0);
+    let asked = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let chosen: Vec<_> = catalogue().filter(|mutant| asked(mutant.name)).collect();
+    let excused: Vec<_> = impossible().iter().filter(|bug| asked(bug.name)).collect();
+    let names = chosen.iter().map(|mutant| mutant.name);
+    let names = names.chain(excused.iter().map(|bug| bug.name));
+    let name_width = names.map(str::len).max().unwrap_or(0);
     let rule_width = Invariant::ALL
         .iter()
         .map(|rule| rule.name().len())
@@ -71,9 +67,11 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
         })?;
         report.mutants.push(json::Mutant {
             name: mutant.name,
+            rows: mutant.rows,
             source: mutant.source,
             caught: broken.is_some(),
             by: broken.map(|_| "run"),
+            scenario: Some(mutant.scenario),
             invariant: broken.map(Invariant::name),
             seeds: Some(tried),
             states: None,
@@ -85,13 +83,22 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     drop(progress);
 
     let planted = report.mutants.len() as u64;
+    for bug in &excused {
+        writeln!(
+            out,
+            "{:<name_width$}  impossible: {}  {}",
+            bug.name, bug.why, bug.source,
+        )?;
+        report.mutants.push(json::Mutant::impossible(bug));
+    }
     let survived = report.survived.len() as u64;
     writeln!(
         out,
-        "{} planted: {} caught, {} survived",
+        "{} planted: {} caught, {} survived; {} impossible here",
         plural(planted, "known bug"),
         grouped(planted - survived),
         grouped(survived),
+        grouped(excused.len() as u64),
     )?;
     out.flush()?;
     json::write(outputs.json, &report)?;
@@ -101,14 +108,13 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     })
 }
 
-/// Runs seeds until an invariant breaks; how many, and which one. All scenarios
-/// take turns: a bug of the store shows soonest where there is nothing else.
+/// Runs seeds until an invariant breaks; how many, and which one.
 fn hunt(
     args: &MutantsArgs,
     mutant: &'static MutantInfo,
 ) -> Result<(u64, Option<Invariant>), Error> {
     let campaign = Campaign {
-        scenarios: SCENARIOS.iter().map(|scenario| scenario.name).collect(),
+        scenarios: vec![mutant.scenario],
         first_seed: FIRST_SEED,
         seeds: None,
         time: None,

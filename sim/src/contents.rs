@@ -22,16 +22,17 @@ impl Contents {
             last_index: store.last_index(),
             ..Contents::default()
         };
-        let read =
-            read_log(store, &mut contents).and_then(|()| read_snapshot(store, &mut contents));
-        match read {
-            Ok(()) => Ok(contents),
-            Err(e @ Error::Io { .. }) => Err(e),
-            Err(e) => {
-                contents.unreadable = Some(e.to_string());
-                Ok(contents)
+        // The one is read even where the other can't be: what is there counts.
+        let log = read_log(store, &mut contents);
+        let snapshot = read_snapshot(store, &mut contents);
+        for read in [log, snapshot] {
+            match read {
+                Ok(()) => {}
+                Err(e @ Error::Io { .. }) => return Err(e),
+                Err(e) => contents.unreadable = contents.unreadable.or(Some(e.to_string())),
             }
         }
+        Ok(contents)
     }
 }
 

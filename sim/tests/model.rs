@@ -80,7 +80,6 @@ mod planted {
         check(Mutant::InstallKeepsOldLog, 2000);
         check(Mutant::OlderSnapshotReplaces, 2000);
         check(Mutant::RetryFailedSync, 2000);
-        check(Mutant::SnapshotRenamedBeforeSync, 2000);
         check(Mutant::CleanBeforeSnapshotDurable, 4000);
     }
 }

@@ -64,7 +64,7 @@ impl Cleaner {
 /// the writer may be in it.
 fn covered(shared: &Shared, state: &State) -> usize {
     let mut end = state.snapshot_end().0;
-    if shared.options.mutants.has(Mutant::CleanTooMuch) && end > Index(0) {
+    if shared.has(Mutant::CleanTooMuch) && end > Index(0) {
         end = end + 8;
     }
     state

@@ -103,7 +103,8 @@ impl Writer {
                 // there now: go on in a new segment, which hides them.
                 {
                     let mut state = self.shared.state();
-                    state.active = None;
+                    let hole = self.shared.has(Mutant::HoleAfterFailedWrite);
+                    state.active = state.active.take().filter(|_| hole).map(past_a_hole);
                     state.stalled = Some(e);
                 }
                 self.stalled = Some(group);
@@ -158,7 +159,10 @@ fn take_group(shared: &Shared) -> Option<Group> {
 fn complete(shared: &Shared, group: &Group) {
     let durable = {
         let mut state = shared.state();
-        state.persisted = group.ticket;
+        state.persisted = match shared.has(Mutant::CompletesQueued) {
+            true => state.next_ticket - 1,
+            false => group.ticket,
+        };
         state.writing = false;
         state.stalled = None;
         let mut durable = state.written_index;
@@ -200,7 +204,7 @@ async fn write(shared: &Shared, group: &Group) -> Result<()> {
             shared.observe(Event::End(Phase::Append));
         }
         Some(active)
-            if shared.options.mutants.has(Mutant::AppendAfterCut)
+            if shared.has(Mutant::AppendAfterCut)
                 && group
                     .cut
                     .is_some_and(|cut| cut >= active.segment.header.base) =>
@@ -248,7 +252,7 @@ async fn append(shared: &Shared, active: Active, entries: &[Entry]) -> Result<()
     let file = &active.segment.file;
     file.write_all(&buf, active.end.offset).await?;
     let rolls_next = end.offset >= shared.options.segment_bytes;
-    if !(rolls_next && shared.options.mutants.has(Mutant::RollSkipsSync)) {
+    if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
         sync_data(shared, file).await?;
     }
     for mark in marks {
@@ -267,7 +271,7 @@ async fn append(shared: &Shared, active: Active, entries: &[Entry]) -> Result<()
 async fn sync_data(shared: &Shared, file: &Handle) -> Result<()> {
     let result = file.sync(SyncMode::Data).await;
     if result.is_err() {
-        if shared.options.mutants.has(Mutant::RetryFailedSync) {
+        if shared.has(Mutant::RetryFailedSync) {
             return file.sync(SyncMode::Data).await;
         }
         shared.poison();
@@ -296,6 +300,21 @@ async fn append_after_cut(
     append(shared, Active { segment, end }, entries).await?;
     shared.observe(Event::End(Phase::Truncate));
     Ok(())
+}
+
+/// Planted bug: the end of the log moves although the write failed.
+fn past_a_hole(mut active: Active) -> Active {
+    active.end.offset += record::HEADER as u64;
+    active
+}
+
+/// Planted bug: a file has its name before it has a header. The name again.
+async fn name_early(shared: &Shared, tmp: String, name: &str) -> Result<String> {
+    if !shared.has(Mutant::NamedBeforeWritten) {
+        return Ok(tmp);
+    }
+    shared.dir.rename(&tmp, name).await?;
+    Ok(name.to_owned())
 }
 
 /// Frames of `entries` from `at` on; the end, and every place between.
@@ -341,7 +360,12 @@ pub(crate) fn link_before(shared: &Shared, base: Index) -> Result<Link> {
         }
     };
     let mark = match active {
-        Some(a) if a.end.index == base && Arc::ptr_eq(&a.segment, &segment) => a.end,
+        Some(a)
+            if (a.end.index == base || shared.has(Mutant::LinkToOldEnd))
+                && Arc::ptr_eq(&a.segment, &segment) =>
+        {
+            a.end
+        }
         _ => segment.locate(base)?,
     };
     Ok(Link {
@@ -365,7 +389,10 @@ pub(crate) async fn create_segment(
         log_id: shared.log_id,
         base,
         generation: shared.state().next_generation(),
-        nonce: shared.host.env.random(),
+        nonce: match shared.has(Mutant::SameNonce) {
+            true => 0,
+            false => shared.host.env.random(),
+        },
         prev,
         created_at_ms: shared.host.env.now_ms(),
     };
@@ -389,20 +416,24 @@ pub(crate) async fn create_segment(
             (tmp, file, SyncMode::All)
         }
     };
+    let name = header.file_name();
+    let tmp = name_early(shared, tmp, &name).await?;
     if let Err(e) = file.write_all(&buf, 0).await {
         shared.state().garbage.push(tmp);
         return Err(e);
     }
-    if let Err(e) = file.sync(mode).await {
+    let durable =
+        shared.has(Mutant::DurableNotLowered) && end.index <= shared.state().durable_index;
+    if !durable && let Err(e) = file.sync(mode).await {
         shared.poison();
         return Err(e);
     }
-    let name = header.file_name();
     if let Err(e) = shared.dir.rename(&tmp, &name).await {
         shared.state().garbage.push(tmp);
         return Err(e);
     }
-    if let Err(e) = shared.dir.sync().await {
+    let promises = !(entries.is_empty() && shared.has(Mutant::TruncationNotDurable));
+    if promises && let Err(e) = shared.dir.sync().await {
         shared.poison();
         return Err(e);
     }

@@ -72,10 +72,11 @@ impl Raft {
         let view = self.view(log);
         for (known, entry) in entries.iter().enumerate() {
             // A snapshot stands for it.
-            if entry.index < view.first_index() && entry.index <= self.commit_index {
+            let covered = entry.index < view.first_index() && entry.index <= self.commit_index;
+            if covered && !self.config.mutants.has(Mutant::PurgedConflicts) {
                 continue;
             }
-            if view.term_if_present(entry.index)? != Some(entry.term) {
+            if covered || view.term_if_present(entry.index)? != Some(entry.term) {
                 assert!(
                     entry.index > self.commit_index && entry.index > self.verified_index,
                     "entry {} of term {} contradicts what is committed or verified",

@@ -167,7 +167,9 @@ impl Raft {
             }
             while progress.append_is_due(view.last_index(), self.config.inflight_max) {
                 let bytes_max = self.config.append_bytes_max;
-                let with_entries = progress.has_room(self.config.inflight_max);
+                let empty =
+                    self.config.mutants.has(Mutant::CommitPastAppend) && progress.is_probe();
+                let with_entries = progress.has_room(self.config.inflight_max) && !empty;
                 match next_append(progress, with_entries, bytes_max, &view)? {
                     Some((prev_index, prev_term, entries)) => {
                         progress.append_sent(&entries);

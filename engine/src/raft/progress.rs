@@ -62,6 +62,11 @@ impl Progress {
         self.match_index
     }
 
+    /// Whether it is not known yet where its log equals ours.
+    pub(super) fn is_probe(&self) -> bool {
+        matches!(self.mode, Mode::Probe { .. })
+    }
+
     pub(super) fn next_index(&self) -> Index {
         self.next_index
     }

@@ -5,6 +5,7 @@ use super::{Body, LogView, SnapshotPiece};
 use crate::entry::SnapshotMeta;
 use crate::error::Result;
 use crate::ids::{Index, NodeId, Term};
+use crate::mutant::Mutant;
 
 /// A snapshot on its way to us.
 #[derive(Debug)]
@@ -72,7 +73,9 @@ impl Raft {
         if (now.meta.last_index, now.wanted) != (last_index, offset) {
             // A late piece, or the leader believes that we have more.
             let (last_index, offset) = (now.meta.last_index, now.wanted);
-            self.send(from, Body::SnapshotWanted { last_index, offset });
+            if !self.config.mutants.has(Mutant::TransferNotResumed) {
+                self.send(from, Body::SnapshotWanted { last_index, offset });
+            }
             return Ok(());
         }
         now.at_host = if done { AtHost::Done } else { AtHost::Piece };

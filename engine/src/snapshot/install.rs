@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::save::{Publishing, publish};
+use super::save::{Publishing, is_news, publish};
 use super::writer::SnapshotWriter;
 use crate::entry::SnapshotMeta;
 use crate::error::{Error, Result};
@@ -178,7 +178,7 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
         turn().await;
     }
     let _publishing = Publishing::begin(shared).await;
-    if last_index <= shared.state().snapshot_end().0 {
+    if !is_news(shared, last_index) {
         return Ok(Installed {
             taken: false,
             kept_suffix: true,
@@ -191,7 +191,7 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
         Err(Error::Unavailable { .. } | Error::Purged { .. }) => false,
         Err(e) => return Err(e),
     };
-    let keeps_generations = kept_suffix || shared.options.mutants.has(Mutant::InstallKeepsOldLog);
+    let keeps_generations = kept_suffix || shared.has(Mutant::InstallKeepsOldLog);
     let min_generation = {
         let mut state = shared.state();
         if keeps_generations {

@@ -7,6 +7,7 @@ use super::writer::{Finished, SnapshotWriter};
 use crate::entry::SnapshotMeta;
 use crate::error::Result;
 use crate::event::{Event, Phase};
+use crate::ids::Index;
 use crate::job::{Job, turn};
 use crate::mutant::Mutant;
 use crate::store::Shared;
@@ -60,20 +61,28 @@ async fn stream(
 async fn finish(shared: &Shared, writer: SnapshotWriter) -> Result<bool> {
     let last_index = writer.last_index();
     let _publishing = Publishing::begin(shared).await;
-    let (newest, min_generation) = {
-        let state = shared.state();
-        let min = state.snapshot.as_ref().map_or(0, |s| s.min_generation());
-        (state.snapshot_end().0, min)
-    };
-    if last_index <= newest && !shared.options.mutants.has(Mutant::OlderSnapshotReplaces) {
+    if !is_news(shared, last_index) && !shared.has(Mutant::OlderSnapshotReplaces) {
         return Ok(false);
     }
+    let min_generation = {
+        let state = shared.state();
+        state.snapshot.as_ref().map_or(0, |s| s.min_generation())
+    };
     let finished = writer.finish(shared, min_generation).await?;
     let reader = publish(shared, finished).await?;
     let meta = reader.meta().clone();
     shared.state().snapshot = Some(reader);
     shared.observe(Event::SnapshotSaved { meta });
     Ok(true)
+}
+
+/// Whether a snapshot up to `last_index` is newer than the current one.
+pub(super) fn is_news(shared: &Shared, last_index: Index) -> bool {
+    let current = shared.state().snapshot_end().0;
+    if shared.has(Mutant::NewestByName) {
+        return last_index.to_string() > current.to_string();
+    }
+    last_index > current
 }
 
 /// Renames the file over the current snapshot. Durable on return.
@@ -86,11 +95,7 @@ pub(super) async fn publish(shared: &Shared, finished: Finished) -> Result<Snaps
     } = finished;
     let file = file.renamed(shared.dir.join(super::NAME));
     let reader = SnapshotReader::new(file, header, meta);
-    if shared
-        .options
-        .mutants
-        .has(Mutant::CleanBeforeSnapshotDurable)
-    {
+    if shared.has(Mutant::CleanBeforeSnapshotDurable) {
         shared.state().snapshot = Some(reader.clone());
         turn().await;
     }

@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::fs::SyncMode;
 use crate::fs::dir::Handle;
 use crate::ids::{Index, Term};
-use crate::mutant::Mutant;
 use crate::store::Shared;
 
 /// A snapshot on its way into its file. At most one chunk is in memory.
@@ -118,13 +117,7 @@ impl SnapshotWriter {
         self.file.write_all(&front, 0).await?;
         // Sync before rename: the rename may become durable first and leave a
         // snapshot without its data.
-        if !shared
-            .options
-            .mutants
-            .has(Mutant::SnapshotRenamedBeforeSync)
-        {
-            self.file.sync(SyncMode::All).await?;
-        }
+        self.file.sync(SyncMode::All).await?;
         Ok(Finished {
             tmp: self.tmp,
             file: self.file,

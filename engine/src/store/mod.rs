@@ -25,7 +25,7 @@ use crate::event::Event;
 use crate::host::Host;
 use crate::ids::{Index, Term};
 use crate::job::Job;
-use crate::mutant::Mutants;
+use crate::mutant::{Mutant, Mutants};
 use crate::raft::LogView;
 
 /// An entry's data is at most this long, in bytes: what a record's length field
@@ -132,7 +132,9 @@ impl Store {
         let ids: Vec<_> = batch.entries.iter().map(Entry::id).collect();
         if let Some(from) = truncate_from {
             state.cut_tail(from);
-            state.durable_index = state.durable_index.min(from.prev());
+            if !self.shared.has(Mutant::DurableNotLowered) {
+                state.durable_index = state.durable_index.min(from.prev());
+            }
         }
         if let Some(last) = batch.entries.last() {
             state.last_index = last.index;
@@ -181,7 +183,11 @@ impl Store {
             state.last_index = from.prev();
             state.last_term = last_term;
         }
-        let ticket = self.enqueue(&mut state, None, truncates.then_some(from), Vec::new());
+        let back = (self.shared.has(Mutant::TermGoesBack) && truncates).then_some(HardState {
+            term: last_term,
+            vote: None,
+        });
+        let ticket = self.enqueue(&mut state, back, truncates.then_some(from), Vec::new());
         drop(state);
         if truncates {
             self.shared.observe(Event::TruncateRequested { from });

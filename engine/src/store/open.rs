@@ -25,14 +25,15 @@ use crate::bytes::SECTOR;
 use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Phase};
+use crate::fs::SyncMode;
 use crate::fs::dir::{Dir, Handle};
 use crate::hard_state::{self, HardStateFile};
 use crate::host::Host;
 use crate::ids::{Index, Term};
 use crate::log::record::{self, HEADER, RecordHeader};
 use crate::log::segment::{self, Link, Mark, Scan, Scanned, Segment, SegmentHeader, SharedSegment};
-use crate::log::writer::{create_segment, publish_segment};
-use crate::mutant::Mutant;
+use crate::log::writer::{create_segment, link_before, publish_segment};
+use crate::mutant::{Mutant, Mutants};
 use crate::snapshot::{self, SnapshotReader};
 
 const LOCK: &str = "LOCK";
@@ -47,20 +48,16 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     let lock = dir.lock(LOCK).await?;
     let names = dir.list().await?;
     let found = look(&host, &dir, &names, &mut report).await?;
-    let snapshot_end = found
-        .snapshot
-        .as_ref()
-        .map_or(Index(0), |s| s.meta().last_index);
     let live = follow(
         &host,
         &dir,
         found.segments,
         &found.snapshot,
-        snapshot_end,
+        options.mutants,
         &mut report,
     )
     .await?;
-    let tail = match live.last() {
+    let mut tail = match live.last() {
         Some(last) => read_tail(&host, last, &options, &mut report).await?,
         None => Tail::default(),
     };
@@ -93,9 +90,10 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         stalled: None,
         poisoned: false,
     };
-    let mut unproven = tail.unproven;
+    let mut unproven = std::mem::take(&mut tail.unproven);
     if let Some(meta) = &snapshot_meta
         && last_index < meta.last_index
+        && !options.mutants.has(Mutant::StartsAtOne)
     {
         // All that the log still has lies below the snapshot's end.
         let covered = state.live.drain(..).map(|s| s.header.file_name());
@@ -131,7 +129,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         shared.dir.unlink(name).await?;
         report.garbage.push(name.clone());
     }
-    make_durable(&shared, unproven, tail.end, &mut report).await?;
+    make_durable(&shared, unproven, &tail, &mut report).await?;
     let mut file = shared.state().hard_state_file.clone();
     if file.is_new() {
         // Also where the file was found: the open that created the directory
@@ -283,12 +281,17 @@ async fn follow(
     dir: &Dir,
     segments: Vec<SharedSegment>,
     snapshot: &Option<SnapshotReader>,
-    snapshot_end: Index,
+    mutants: Mutants,
     report: &mut Report,
 ) -> Result<Vec<SharedSegment>> {
+    let snapshot_end = snapshot.as_ref().map_or(Index(0), |s| s.meta().last_index);
     let headers: Vec<_> = segments.iter().map(|s| s.header).collect();
     let min_generation = snapshot.as_ref().map_or(0, SnapshotReader::min_generation);
-    let chain = hide(&headers, min_generation);
+    let mut chain = hide(&headers, min_generation);
+    if mutants.has(Mutant::NothingHidden) {
+        chain.live.append(&mut chain.garbage);
+        chain.live.sort_by_key(|&i| headers[i].base);
+    }
     for &i in &chain.garbage {
         let why = if headers[i].generation < min_generation {
             "dead"
@@ -310,7 +313,7 @@ async fn follow(
             first -= 1;
             continue;
         }
-        if next.header.base.prev() > snapshot_end {
+        if next.header.base.prev() > snapshot_end || mutants.has(Mutant::GapRefused) {
             return Err(corrupt(
                 &live[first - 1].file,
                 next.header.prev.end,
@@ -329,6 +332,7 @@ async fn follow(
     }
     if let Some(oldest) = live.first()
         && oldest.header.base.prev() > snapshot_end
+        && !mutants.has(Mutant::GapAccepted)
     {
         return Err(Error::Corrupt {
             path: dir.path().to_owned(),
@@ -361,6 +365,22 @@ struct Tail {
     unproven: VecDeque<(Mark, Entry)>,
     /// Behind the last record.
     end: Mark,
+    /// A planted bug goes on here, in the recovered segment.
+    resume: Option<Mark>,
+}
+
+/// Planted bugs: where appends go on in a segment of `len` bytes.
+fn resume_in_place(mutants: Mutants, end: Mark, len: u64) -> Option<Mark> {
+    let at = |offset| Some(Mark { offset, ..end });
+    if mutants.has(Mutant::AppendAfterCut) {
+        at(end.offset)
+    } else if mutants.has(Mutant::ResumeAtStart) {
+        at(segment::RECORDS)
+    } else if mutants.has(Mutant::AppendBehindTear) {
+        at(len.next_multiple_of(8).max(end.offset))
+    } else {
+        None
+    }
 }
 
 async fn read_tail(
@@ -403,7 +423,8 @@ async fn read_tail(
     let end = scan.next;
     let behind = look_behind(last, end, len).await?;
     let name = last.header.file_name();
-    if behind.floor >= end.index {
+    let refused = options.mutants.has(Mutant::TornTailRefused) && !behind.is_clean;
+    if behind.floor >= end.index || refused {
         // Something written later knew this record to be durable.
         return Err(corrupt(&last.file, end.offset, Corruption::DurableRecord));
     }
@@ -424,7 +445,12 @@ async fn read_tail(
         report.ambiguous_tail = true;
     }
     report.proven_index = proven;
-    Ok(Tail { unproven, end })
+    let resume = resume_in_place(options.mutants, end, len);
+    Ok(Tail {
+        unproven,
+        end,
+        resume,
+    })
 }
 
 /// What lies behind the last good record.
@@ -495,23 +521,24 @@ async fn look_behind(last: &Segment, end: Mark, len: u64) -> Result<Behind> {
 async fn make_durable(
     shared: &Shared,
     unproven: VecDeque<(Mark, Entry)>,
-    end: Mark,
+    tail: &Tail,
     report: &mut Report,
 ) -> Result<()> {
-    let mutants = shared.options.mutants;
-    if mutants.has(Mutant::AppendAfterCut) {
-        let mut state = shared.state();
-        let segment = state.live.last().cloned();
-        state.active = segment.map(|segment| Active { segment, end });
+    let last = shared.state().live.last().cloned();
+    if let (Some(end), Some(segment)) = (tail.resume, last.clone()) {
+        if !shared.has(Mutant::AppendAfterCut) {
+            segment.file.sync(SyncMode::All).await?;
+        }
+        shared.state().active = Some(Active { segment, end });
         return Ok(());
     }
     let Some(&(first, _)) = unproven.front() else {
         return Ok(());
     };
-    if mutants.has(Mutant::RecoverWithoutCopy) {
+    if shared.has(Mutant::RecoverWithoutCopy) {
         return Ok(());
     }
-    let Some(last) = shared.state().live.last().cloned() else {
+    let Some(last) = last else {
         unreachable!("the records were read from the last segment");
     };
     let link = if first.index == last.header.base {
@@ -525,7 +552,7 @@ async fn make_durable(
         }
     };
     let entries: Vec<Entry> = unproven.into_iter().map(|(_, entry)| entry).collect();
-    let (from, to) = (first.index, end.index.prev());
+    let (from, to) = (first.index, tail.end.index.prev());
     report.decide(
         &*shared.host.env,
         match from == to {
@@ -533,8 +560,18 @@ async fn make_durable(
             false => format!("{from}..{to} are not proven durable: written again"),
         },
     );
-    let (segment, end) = create_segment(shared, first.index, link, &entries).await?;
+    let whole = match shared.has(Mutant::CopyInPieces) {
+        true => 1,
+        false => entries.len(),
+    };
+    let (copied, rest) = entries.split_at(whole);
+    let (segment, end) = create_segment(shared, first.index, link, copied).await?;
     // Whole and durable: appends may go on in it.
     report.garbage.extend(publish_segment(shared, segment, end));
+    if let Some(next) = rest.first() {
+        let link = link_before(shared, next.index)?;
+        let (segment, end) = create_segment(shared, next.index, link, rest).await?;
+        report.garbage.extend(publish_segment(shared, segment, end));
+    }
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::hard_state::HardStateFile;
 use crate::host::Host;
 use crate::ids::{Index, Term};
 use crate::log::segment::{Mark, Prepared, SharedSegment};
+use crate::mutant::Mutant;
 use crate::snapshot::SnapshotReader;
 
 #[derive(Debug)]
@@ -32,6 +33,11 @@ impl Shared {
     /// code runs under the lock.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this bug is planted here.
+    pub fn has(&self, mutant: Mutant) -> bool {
+        self.options.mutants.has(mutant)
     }
 
     pub fn observe(&self, event: Event) {

@@ -58,17 +58,26 @@ pub(super) fn draw(seed: u64) -> Vec<Step> {
     let bytes_max = *rng.pick(&[40, 200, 600, 1500, 5000]);
     let fault_every = rng.between(3, 9);
     let steps_max = rng.between(STEPS.0, STEPS.1) as usize;
+    let clean_every = *rng.pick(&[1, 1, 1, 8]);
     let mut drawer = Drawer {
         seed,
         rng,
         steps: Vec::new(),
         bytes_max,
-        term: 1,
+        clean_every,
+        term: 2,
         terms: BTreeMap::new(),
         last: 0,
         applied: 0,
         vote_term: 0,
     };
+    // Mostly the story begins behind the first open; at times with it.
+    if drawer.rng.chance(ratio(1, 8)) {
+        let crash = drawer.crash(RECOVERY);
+        drawer.push(crash);
+        drawer.push(StoreOp::Restart);
+        drawer.reopen();
+    }
     while drawer.steps.len() < steps_max {
         if drawer.rng.below(fault_every) == 0 {
             let fault = *drawer.rng.pick(&faults);
@@ -94,6 +103,8 @@ struct Drawer {
     steps: Vec<StoreOp>,
     /// Data of one entry at the most.
     bytes_max: u64,
+    /// A cleaner that seldom runs finds many segments.
+    clean_every: u64,
     /// Of the leader whose entries come next. A new one after every doubt, so
     /// that no two entries have the same name.
     term: u64,
@@ -127,10 +138,20 @@ impl Drawer {
         self.steps.push(op);
     }
 
+    /// Terms are even: an odd one is that of a leader who did not get far.
+    fn new_term(&mut self) {
+        self.term += 2;
+    }
+
     fn work(&mut self) {
         let (op, then) = self.draw_work();
+        let saves = matches!(op, StoreOp::Save { background, .. } if background);
         self.push(op);
         self.take(then);
+        // The cleaner must not trust a snapshot before it is durable.
+        if saves && self.rng.chance(ratio(1, 2)) {
+            self.push(StoreOp::Clean { background: true });
+        }
     }
 
     /// It was done.
@@ -168,30 +189,25 @@ impl Drawer {
                 self.take(then);
             }
         }
-        self.term += 1;
+        self.new_term();
     }
 
     fn draw_work(&mut self) -> (StoreOp, Then) {
         assert!(self.applied <= self.last, "what is applied is there");
         match self.rng.below(32) {
             0..12 => self.append(),
-            12..15 => {
-                // A new leader replaces some of it.
-                self.term += 1;
-                let depth = self.rng.between(0, (self.last - self.applied).min(12));
-                self.append_from(self.last + 1 - depth)
-            }
+            12..15 => self.replace(),
             15 if self.last > self.applied => {
                 let from = self.rng.between(self.applied + 1, self.last);
-                self.term += 1;
+                self.new_term();
                 let entries = Vec::new();
                 let op = StoreOp::Truncate { from: Index(from) };
                 (op, Then::Log { from, entries })
             }
             16..19 => self.hard_state(),
-            19..22 if self.last > self.applied && !self.terms.is_empty() => self.save(),
+            19..22 if self.can_save() => self.save(),
             22..25 => self.install(),
-            25..28 => {
+            25..28 if self.rng.below(self.clean_every) == 0 => {
                 let background = self.rng.chance(ratio(1, 4));
                 (StoreOp::Clean { background }, Then::Nothing)
             }
@@ -207,14 +223,34 @@ impl Drawer {
 
     fn append(&mut self) -> (StoreOp, Then) {
         if self.rng.chance(ratio(1, 8)) {
-            self.term += 1;
+            self.new_term();
         }
-        self.append_from(self.last + 1)
+        self.append_from(self.last + 1, self.term)
     }
 
-    fn append_from(&mut self, from: u64) -> (StoreOp, Then) {
+    /// A new leader replaces some of it: by entries of its own term, or by some
+    /// that it has from a leader before it. Those may be of an older term than
+    /// what they replace, which never was on a quorum.
+    fn replace(&mut self) -> (StoreOp, Then) {
+        self.new_term();
+        let depth = self.rng.between(0, (self.last - self.applied).min(12));
+        let from = self.last + 1 - depth;
+        let before = match from {
+            1 => Some(0),
+            from => self.terms.get(&(from - 1)).copied(),
+        };
+        let replaced = self.terms.get(&from).copied().filter(|term| term % 2 == 0);
+        match (before, replaced) {
+            (Some(before), Some(replaced)) if before < replaced && self.rng.chance(ratio(1, 2)) => {
+                self.append_from(from, replaced - 1)
+            }
+            _ => self.append_from(from, self.term),
+        }
+    }
+
+    fn append_from(&mut self, from: u64, term: u64) -> (StoreOp, Then) {
         let count = *self.rng.pick(&[1, 1, 2, 3, 6]);
-        let names: Vec<(u64, u64)> = (from..from + count).map(|i| (i, self.term)).collect();
+        let names: Vec<(u64, u64)> = (from..from + count).map(|i| (i, term)).collect();
         let entries = names
             .iter()
             .map(|&(index, term)| StoreEntry {
@@ -243,6 +279,18 @@ impl Drawer {
         self.rng.between(0, most)
     }
 
+    fn can_save(&self) -> bool {
+        self.last > self.applied && !self.terms.is_empty()
+    }
+
+    /// A purge, behind or beside the snapshot that it waits for.
+    fn save_and_clean(&mut self) -> (StoreOp, Then) {
+        let (save, then) = self.save();
+        self.push(save);
+        self.take(then);
+        (StoreOp::Clean { background: false }, Then::Nothing)
+    }
+
     fn save(&mut self) -> (StoreOp, Then) {
         let upto = self.rng.between(self.applied + 1, self.last);
         let op = StoreOp::Save {
@@ -265,7 +313,7 @@ impl Drawer {
         let term = match ours {
             Some(ours) if keeps => ours,
             _ => {
-                self.term += 1;
+                self.new_term();
                 self.term
             }
         };
@@ -281,7 +329,10 @@ impl Drawer {
     fn fault(&mut self, fault: Fault) {
         match fault {
             Fault::Crash => {
-                let (op, then) = self.draw_work();
+                let (op, then) = match self.rng.below(6) {
+                    0 if self.can_save() => self.save_and_clean(),
+                    _ => self.draw_work(),
+                };
                 let crash = self.crash(of_work(&op));
                 self.push(crash);
                 self.push(op.clone());
@@ -342,7 +393,7 @@ impl Drawer {
         };
         self.push(StoreOp::Fail(trigger));
         self.push(op.clone());
-        self.term += 1;
+        self.new_term();
         // A store that did not die of it goes on.
         if self.rng.chance(ratio(1, 3)) {
             for _ in 0..self.rng.between(1, 3) {

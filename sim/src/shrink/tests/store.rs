@@ -33,9 +33,7 @@ fn smallest(mutant: &'static MutantInfo) -> Shrunk {
 
 /// The bugs that need no feature.
 fn bugs() -> impl Iterator<Item = &'static MutantInfo> {
-    mutants::catalogue()
-        .iter()
-        .filter(|mutant| mutant.fs_bug().is_some())
+    mutants::catalogue().filter(|mutant| mutant.fs_bug().is_some())
 }
 
 #[test]
