@@ -70,7 +70,7 @@ pub fn run(dir: &Path, seed: u64) {
     let mut term = report.hard_state.term.0.max(1);
     let mut next = report.last_index.0 + 1;
     for step in 0.. {
-        let roll = draw(seed << 32 | step);
+        let roll = draw((seed << 32) | step);
         let snapshot = threads.store().snapshot().map_or(0, |s| s.last_index.0);
         let from = next - (roll >> 40) % 5;
         if roll.is_multiple_of(11) && from < next && from > snapshot + 1 {

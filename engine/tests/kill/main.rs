@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 
 /// The entry of this place: its content follows from it.
 fn entry(term: u64, index: u64) -> Entry {
-    let len = draw(term ^ index << 20) % 3000;
+    let len = draw(term ^ (index << 20)) % 3000;
     let data = [term as u8, index as u8, 0xa5].repeat(len as usize / 3);
     Entry {
         index: Index(index),
