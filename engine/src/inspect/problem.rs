@@ -45,6 +45,8 @@ pub enum What {
     Version { found: u32, known: u32 },
     /// The operating system could not read it.
     Unreadable(Error),
+    /// A segment begins behind a snapshot that ended here, and no such one is there.
+    NoSnapshot { last: Index },
     /// A segment with the name of another.
     Misnamed { truth: String },
     /// One slot of the hard state is bad; what the other one says.
@@ -68,8 +70,9 @@ impl What {
                 "restore the directory from a backup of this node, or remove the node from its \
                  cluster and add it as a new one: who forgot its vote must not vote again"
             }
-            What::Corrupt(Corruption::SnapshotHeader | Corruption::SnapshotData) => {
-                "restore the file from a backup of this node, or add the node as a new one: \
+            What::NoSnapshot { .. }
+            | What::Corrupt(Corruption::SnapshotHeader | Corruption::SnapshotData) => {
+                "restore the snapshot from a backup of this node, or add the node as a new one: \
                  what the snapshot covers is nowhere else in this directory"
             }
             What::Corrupt(Corruption::Foreign) => {
@@ -116,6 +119,10 @@ impl fmt::Display for What {
                 write!(f, "format version {found}; this build knows up to {known}")
             }
             What::Unreadable(error) => error.fmt(f),
+            What::NoSnapshot { last } => write!(
+                f,
+                "the log goes on behind a snapshot that ended at {last}, which is not here"
+            ),
             What::Misnamed { truth } => write!(f, "the header is that of {truth}"),
             What::Slot { term } => {
                 write!(

@@ -390,6 +390,9 @@ fn mend(problem: &Problem) -> Mend {
         What::Slot { .. } => Mend::Slot(problem.offset / crate::bytes::SECTOR as u64),
         What::TornTail { .. } | What::Record { .. } => Mend::Log,
         What::Corrupt(what) => match what {
+            // Without a snapshot nothing would be left: what the missing files
+            // held was all applied, or is the state machine's very beginning.
+            Corruption::Gap { from, .. } if *from == Index(1) => Mend::No,
             Corruption::DurableRecord | Corruption::BrokenChain | Corruption::Gap { .. } => {
                 Mend::Log
             }

@@ -310,7 +310,12 @@ impl Inspector {
                 break; // what lies below is garbage
             }
             if let (Some(_), Some(header)) = (before_sound, sound) {
-                let what = What::Corrupt(Corruption::BrokenChain);
+                let what = match header.prev.generation {
+                    0 => What::NoSnapshot {
+                        last: header.base.prev(),
+                    },
+                    _ => What::Corrupt(Corruption::BrokenChain),
+                };
                 problems.push(self.refuses(&before.name, header.prev.end, what));
             }
         }
@@ -322,11 +327,15 @@ impl Inspector {
                 .push((name, "below a gap that the snapshot covers"));
         }
         let live = live[first..].to_vec();
-        if let Some(oldest) = live.first().map(|&i| base_of(&segments[i]))
-            && oldest.prev() > *snapshot_end
+        if let Some(oldest) = live.first().map(|&i| &segments[i])
+            && base_of(oldest).prev() > *snapshot_end
         {
-            let (from, to) = (snapshot_end.next(), oldest.prev());
-            let what = What::Corrupt(Corruption::Gap { from, to });
+            let (from, to) = (snapshot_end.next(), base_of(oldest).prev());
+            let header = oldest.sound(*log_id);
+            let what = match header.is_some_and(|header| header.prev.generation == 0) {
+                true => What::NoSnapshot { last: to },
+                false => What::Corrupt(Corruption::Gap { from, to }),
+            };
             problems.push(Problem {
                 path: self.dir.path().to_owned(),
                 offset: 0,

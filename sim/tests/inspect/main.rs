@@ -341,6 +341,30 @@ fn a_power_cut_in_a_repair_leaves_what_can_be_repaired() {
     assert!(cuts > 500, "{cuts}");
 }
 
+/// A snapshot that discarded the log is gone: what it discarded must not come
+/// back, and its state is nowhere else.
+#[test]
+fn a_log_behind_a_lost_snapshot_is_not_mended() {
+    let mut seen = 0;
+    for seed in 0..300 {
+        let disk = history::crashed(seed);
+        let snapshot = Path::new("raft/snapshot");
+        if disk.boot().unlink(snapshot).is_err() {
+            continue;
+        }
+        let what = format!("seed {seed}");
+        let verified = agree(&disk, &what);
+        let repair = mends(&disk, &verified, &what);
+        let lost =
+            |p: &afterimage_engine::inspect::Problem| matches!(p.what, What::NoSnapshot { .. });
+        if verified.problems.iter().any(lost) {
+            assert!(!repair.is_possible(), "{what}: {repair:#?}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "{seen}");
+}
+
 #[test]
 fn a_backup_that_does_not_fit_changes_nothing() {
     let disk = history::crashed(3);
