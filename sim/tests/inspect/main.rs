@@ -97,6 +97,20 @@ fn agree(disk: &SimFs, what: &str) -> Verified {
     let verified = verify(disk);
     let (opened, contents) = open(disk);
     assert_eq!(refuses(&verified), opened.is_err(), "{what}: {verified:#?}");
+    // What an open refuses for was found by reading, too: else it would be told
+    // once more, in the words of the open.
+    let mut places: Vec<_> = verified
+        .problems
+        .iter()
+        .map(|p| (&p.path, p.offset))
+        .collect();
+    places.sort();
+    places.dedup();
+    assert_eq!(
+        places.len(),
+        verified.problems.len(),
+        "{what}: {verified:#?}"
+    );
     match (&verified.opens, &opened) {
         (Ok(said), Ok(report)) => {
             assert_eq!(said.first_index, report.first_index, "{what}");
