@@ -20,13 +20,17 @@ regress *args:
 replay seed_or_file *args:
     cargo sim replay {{seed_or_file}} {{args}}
 
-# Every crash point of the named workloads, with every state that it may leave.
-explore *args:
-    cargo sim explore {{args}}
+# A process that appends to a real disk, killed this many times.
+kill rounds="1000":
+    cargo test --release --package afterimage-engine --test kill -- rounds {{rounds}}
 
-# All of them at level 4, three crashes in a row: minutes.
-explore-deep *args:
-    cargo sim explore --level 4 --depth 3 {{args}}
+# Arbitrary bytes into a decoder, for as long as you like: `just fuzz segment`.
+fuzz target *args:
+    cargo +nightly fuzz run {{target}} {{args}}
+
+# A real log directory: `just log verify DIR`.
+log *args:
+    cargo sim log {{args}}
 
 # Each known bug planted in turn.
 mutants *args:

@@ -1,8 +1,8 @@
 //! Fixed-width little-endian fields in a sector.
 
 /// The unit that a disk writes atomically, in bytes.
-pub(crate) const SECTOR: usize = 512;
-pub(crate) type Sector = [u8; SECTOR];
+pub const SECTOR: usize = 512;
+pub type Sector = [u8; SECTOR];
 
 /// Writes fields one after the other.
 pub(crate) struct Put<'a> {

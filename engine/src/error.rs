@@ -40,12 +40,23 @@ pub enum Error {
         found: u32,
         known: u32,
     },
+    #[error("{} is not a log directory: there is no hard state, no snapshot, no segment in it", path.display())]
+    NotALog { path: PathBuf },
     /// The caller broke the interface's rules (say, a gap between batches).
     #[error("wrong use of the store: {0}")]
     Misuse(&'static str),
 }
 
 impl Error {
+    /// Something is there under the name of what was to be created.
+    pub(crate) fn exists(path: &std::path::Path) -> Self {
+        Error::Io {
+            op: Op::Create,
+            path: path.to_owned(),
+            source: Arc::new(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
     /// Whether the disk was full; the store goes on once space is back.
     pub fn is_no_space(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)

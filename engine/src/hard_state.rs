@@ -29,7 +29,7 @@ const FIRST: u64 = 1;
 
 /// One slot's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub struct Slot {
     pub log_id: u64,
     pub sequence: u64,
     pub hard_state: HardState,

@@ -36,6 +36,10 @@ number! {
     NodeId
 }
 
+/// No log gets as far as this, and no segment's generation: whatever says so on
+/// disk was not written by this engine. There is always a next one.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
+
 impl Index {
     /// The index after this one.
     #[must_use]

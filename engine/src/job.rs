@@ -55,6 +55,17 @@ impl<T> fmt::Debug for Job<T> {
     }
 }
 
+/// Does all of some work on this thread, as [`Job::run`] does.
+pub(crate) fn now<T>(work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        let turn = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(value) = turn {
+            return value;
+        }
+    }
+}
+
 /// Ends this step of the job; what follows belongs to the next.
 pub async fn turn() {
     let mut given_up = false;

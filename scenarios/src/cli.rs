@@ -57,6 +57,9 @@ pub enum Command {
     Check(CheckArgs),
     /// Name the scenarios, profiles, invariants and planted bugs
     List(ListArgs),
+    /// Look into a real log directory, check it, or mend it
+    #[command(subcommand)]
+    Log(LogCommand),
     /// One run for the `--twice` of another process
     #[command(hide = true)]
     Again(AgainArgs),
@@ -222,6 +225,34 @@ pub struct ListArgs {
     /// Write it in JSON (`-`: to standard output)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Print all that is in it: hard state, snapshot, segments, records
+    Dump(LogArgs),
+    /// Read all of it and name each problem; 1 if there is one
+    Verify(LogArgs),
+    /// Say what would mend it and what would be lost; with --yes, back it up and do it
+    Repair(LogRepairArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// The log directory; no store may be open in it
+    pub dir: PathBuf,
+    /// Write it in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct LogRepairArgs {
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Copy the directory to DIR.before-repair, then do it
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,8 @@ pub enum Error {
     },
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
+    #[error(transparent)]
+    Store(#[from] afterimage_engine::Error),
     #[error("--json and --junit cannot both go to {}", .0.display())]
     SamePlace(PathBuf),
     #[error("{}: {what}", .path.display())]

@@ -18,6 +18,7 @@ mod interrupt;
 mod json;
 mod junit;
 mod list;
+mod log;
 mod mutants;
 mod out;
 mod pool;
@@ -41,9 +42,9 @@ use status::Status;
 /// Parses the arguments and does what they say.
 ///
 /// The exit status is 0 if all is well; 1 if an invariant broke, a planted bug
-/// survived or an expectation was missed; 2 for wrong usage or unreadable
-/// input, with one line on standard error; 3 if a run was vacuous or
-/// nondeterministic (1 outranks it); 130 after Ctrl-C.
+/// survived, an expectation was missed or a log directory has a problem; 2 for
+/// wrong usage or unreadable input, with one line on standard error; 3 if a run
+/// was vacuous or nondeterministic (1 outranks it); 130 after Ctrl-C.
 pub fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
@@ -60,8 +61,9 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> Result<Status, Error> {
-    // The second process of `--twice` is its parent's to stop.
-    if !matches!(command, Command::Again(_)) {
+    // The second process of `--twice` is its parent's to stop. And what looks at
+    // a directory has nothing to report of a half: it just ends.
+    if !matches!(command, Command::Again(_) | Command::Log(_)) {
         interrupt::install()?;
     }
     match command {
@@ -73,6 +75,7 @@ fn dispatch(command: Command) -> Result<Status, Error> {
         Command::Mutants(args) => mutants::mutants(&args),
         Command::Check(args) => check::check(&args),
         Command::List(args) => list::list(&args),
+        Command::Log(command) => log::log(&command),
         Command::Again(args) => again::again(&args),
     }
 }

@@ -87,6 +87,23 @@ impl Sink {
         })
     }
 
+    /// For what is too large to be held in memory: written as it comes.
+    pub fn into_stream(self) -> Result<Stream, Error> {
+        Ok(match self {
+            Sink::Stdout => Stream::new(
+                PathBuf::from("-"),
+                Box::new(Out::to(Box::new(io::stdout()))),
+            ),
+            Sink::File { path, file } => {
+                let is_file = file.metadata().map(|meta| meta.is_file());
+                if is_file.map_err(Error::io("write", &path))? {
+                    file.set_len(0).map_err(Error::io("write", &path))?;
+                }
+                Stream::new(path, Box::new(file))
+            }
+        })
+    }
+
     pub fn write(self, bytes: &[u8]) -> Result<(), Error> {
         match self {
             Sink::Stdout => {
@@ -106,6 +123,30 @@ impl Sink {
             }
         }
         Ok(())
+    }
+}
+
+/// An open sink that is written piece by piece.
+pub struct Stream {
+    path: PathBuf,
+    writer: io::BufWriter<Box<dyn Write>>,
+}
+
+impl Stream {
+    fn new(path: PathBuf, writer: Box<dyn Write>) -> Self {
+        Stream {
+            path,
+            writer: io::BufWriter::new(writer),
+        }
+    }
+
+    pub fn put(&mut self, text: &str) -> Result<(), Error> {
+        let written = self.writer.write_all(text.as_bytes());
+        written.map_err(Error::io("write", &self.path))
+    }
+
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.writer.flush().map_err(Error::io("write", &self.path))
     }
 }
 

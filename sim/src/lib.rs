@@ -24,6 +24,3 @@ mod twin;
 pub mod verdict;
 #[cfg(madsim)]
 pub mod world;
-
-/// The filesystem that a store is written against.
-pub use afterimage_engine::fs;

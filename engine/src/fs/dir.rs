@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{File, Fs, Lock, SyncMode};
+use super::{File, Fs, Held, Lock, SyncMode};
 use crate::error::{Error, Op, Result};
 use crate::job::turn;
 
@@ -84,26 +84,13 @@ impl Dir {
         match result {
             Ok(lock) => Ok(lock),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(Error::Locked {
-                holder: self.holder(&path),
+                holder: match e.get_ref().and_then(|held| held.downcast_ref::<Held>()) {
+                    Some(held) => held.by.clone(),
+                    None => "another process".to_owned(),
+                },
                 path,
             }),
             Err(e) => Err(error(Op::Lock, path, e)),
-        }
-    }
-
-    /// Who holds the lock, as far as its file tells.
-    fn holder(&self, path: &Path) -> String {
-        let mut buf = [0; 32];
-        let pid = self
-            .fs
-            .open(path)
-            .and_then(|file| file.read_at(&mut buf, 0))
-            .map(|n| String::from_utf8_lossy(&buf[..n]).trim().to_owned());
-        match pid {
-            Ok(pid) if pid.bytes().all(|b| b.is_ascii_digit()) && !pid.is_empty() => {
-                format!("process {pid}")
-            }
-            _ => "another process".to_owned(),
         }
     }
 
@@ -244,6 +231,11 @@ impl Handle {
             }
         }
         Ok(done)
+    }
+
+    /// As [`Handle::len`], in the caller's step.
+    pub fn len_now(&self) -> Result<u64> {
+        self.file.len().map_err(|e| error(Op::Len, &*self.path, e))
     }
 
     pub async fn sync(&self, mode: SyncMode) -> Result<()> {

@@ -16,10 +16,11 @@ use std::io;
 use std::path::Path;
 
 pub(crate) mod dir;
-mod ext;
 mod os;
-pub use ext::{FileExt, FsExt};
+mod os_lock;
+mod read_only;
 pub use os::OsFs;
+pub use read_only::OsReadOnly;
 
 /// A filesystem, or a simulation of one.
 pub trait Fs: Send + Sync + fmt::Debug {
@@ -39,7 +40,9 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes an exclusive advisory lock on `path`, creating the file if needed.
-    /// `WouldBlock` if somebody else holds it. Released on drop.
+    /// `WouldBlock` if somebody else holds it; then the error carries a [`Held`]
+    /// if it is known who. Released on drop, and with the process: a lock that
+    /// nobody holds has no holder, whatever its file says.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
 }
 
@@ -72,6 +75,20 @@ pub enum SyncMode {
     Data,
     /// Data and all metadata (fsync).
     All,
+}
+
+/// Who holds a lock: what the `WouldBlock` error of [`Fs::lock`] carries.
+#[derive(Debug, thiserror::Error)]
+#[error("held by {by}")]
+pub struct Held {
+    /// "process 4711", say.
+    pub by: String,
+}
+
+impl From<Held> for io::Error {
+    fn from(held: Held) -> Self {
+        io::Error::new(io::ErrorKind::WouldBlock, held)
+    }
 }
 
 /// A held lock; dropping it releases it.

@@ -12,9 +12,10 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 
+use super::os_lock::OsLock;
 use super::{File, Fs, Lock, SyncMode};
 
 /// The operating system's filesystem. Paths mean what they mean to the process.
@@ -61,8 +62,6 @@ impl Fs for OsFs {
         fs::File::open(dir)?.sync_all()
     }
 
-    /// Writes the process id into the file, so that whoever finds it held can
-    /// say by whom.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
         // Not truncated: until the lock is ours, the content is the holder's.
         let file = OpenOptions::new()
@@ -71,15 +70,12 @@ impl Fs for OsFs {
             .create(true)
             .truncate(false)
             .open(path)?;
-        retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))?;
-        file.set_len(0)?;
-        file.write_all_at(std::process::id().to_string().as_bytes(), 0)?;
-        Ok(Box::new(OsLock { _file: file }))
+        Ok(Box::new(OsLock::exclusive(file)?))
     }
 }
 
 #[derive(Debug)]
-struct OsFile(fs::File);
+pub(super) struct OsFile(pub(super) fs::File);
 
 impl File for OsFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -143,14 +139,6 @@ fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usiz
         }
     }
 }
-
-/// The lock goes with the file's last descriptor, also when the process dies.
-#[derive(Debug)]
-struct OsLock {
-    _file: fs::File,
-}
-
-impl Lock for OsLock {}
 
 #[cfg(test)]
 mod tests {
@@ -249,22 +237,6 @@ mod tests {
             OsFs.sync_dir(dir).unwrap();
             assert_eq!(kind(OsFs.sync_dir(&path("e"))), ErrorKind::NotFound);
             assert_eq!(kind(OsFs.list(&path("e"))), ErrorKind::NotFound);
-        });
-    }
-
-    #[test]
-    fn a_held_lock_names_its_holder_and_goes_with_it() {
-        check(|dir| {
-            let path = dir.join("LOCK");
-            let held = OsFs.lock(&path).unwrap();
-            assert_eq!(kind(OsFs.lock(&path)), ErrorKind::WouldBlock);
-            let holder = content(&*OsFs.open(&path).unwrap());
-            assert_eq!(
-                String::from_utf8(holder).unwrap(),
-                std::process::id().to_string()
-            );
-            drop(held);
-            OsFs.lock(&path).unwrap();
         });
     }
 }

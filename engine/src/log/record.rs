@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::bytes::{Get, Put};
 use crate::entry::{Entry, EntryKind};
-use crate::ids::{Index, Term};
+use crate::ids::{Index, NUMBER_MAX, Term};
 
 pub(crate) const HEADER: usize = 40;
 const CRC: usize = 4;
@@ -38,7 +38,7 @@ pub(crate) const fn frame_len(data: usize) -> usize {
 
 /// What stands before the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RecordHeader {
+pub struct RecordHeader {
     pub data_len: usize,
     pub kind: EntryKind,
     pub index: Index,
@@ -64,6 +64,9 @@ impl RecordHeader {
             return None;
         }
         let index = Index(get.u64());
+        if index.0 > NUMBER_MAX {
+            return None;
+        }
         let term = Term(get.u64());
         let timestamp_ms = get.i64();
         let prev_crc = get.u32();
@@ -150,7 +153,7 @@ pub(crate) fn entry(header: &RecordHeader, frame: &[u8]) -> Entry {
 
 /// What stands at the front of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Parsed {
+pub enum Parsed {
     /// A record that is right by itself.
     Record {
         header: RecordHeader,
@@ -163,7 +166,7 @@ pub(crate) enum Parsed {
 
 /// Looks at the front of `bytes`, of which there are `available` in the file
 /// all told. Never reads past `bytes`, never allocates.
-pub(crate) fn parse(bytes: &[u8], available: u64, nonce: u64) -> Parsed {
+pub fn parse(bytes: &[u8], available: u64, nonce: u64) -> Parsed {
     if available < FRAME_MIN as u64 {
         return Parsed::Bad;
     }
@@ -205,7 +208,7 @@ mod tests {
         #[test]
         fn what_was_encoded_is_decoded(
             data in proptest::collection::vec(any::<u8>(), 0..2000),
-            index in 1u64.., term in any::<u64>(), prev in any::<u32>(),
+            index in 1..=NUMBER_MAX, term in any::<u64>(), prev in any::<u32>(),
             nonce in any::<u64>(), back in 1u64..100,
         ) {
             let e = entry_of(data, index, term);

@@ -28,7 +28,7 @@ use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
 use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::fs::dir::Handle;
-use crate::ids::{Index, Term};
+use crate::ids::{Index, NUMBER_MAX, Term};
 
 const MAGIC: &[u8; 8] = b"AFTIMSEG";
 pub(crate) const VERSION: u32 = 1;
@@ -42,7 +42,7 @@ const READ: usize = 64 << 10;
 
 /// The record before a segment's first one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Link {
+pub struct Link {
     pub term: Term,
     /// Generation of the segment that holds it; 0 if none does: the log begins
     /// here, or a snapshot stands in for what came before.
@@ -53,7 +53,7 @@ pub(crate) struct Link {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SegmentHeader {
+pub struct SegmentHeader {
     pub log_id: u64,
     pub base: Index,
     pub generation: u64,
@@ -104,7 +104,8 @@ impl SegmentHeader {
         let crc = get.u32();
         let _ = get.u32();
         let created_at_ms = get.i64();
-        if base == Index(0) || generation == 0 {
+        let sane = 1..=NUMBER_MAX;
+        if !sane.contains(&base.0) || !sane.contains(&generation) || end > NUMBER_MAX {
             return Ok(None);
         }
         Ok(Some(SegmentHeader {
@@ -256,6 +257,10 @@ impl Segment {
                         break;
                     }
                 }
+                Scanned::Need(n) if n > READ && file_end == u64::MAX => {
+                    // Before anything is allocated for a length that may be rot.
+                    file_end = self.file.len_now()?;
+                }
                 Scanned::Need(n) => {
                     let (offset, buf) = scan.space(n.max(READ));
                     let asked = buf.len();
@@ -287,7 +292,7 @@ impl Segment {
     }
 }
 
-fn start_mark(header: &SegmentHeader) -> Mark {
+pub(crate) fn start_mark(header: &SegmentHeader) -> Mark {
     Mark {
         index: header.base,
         offset: RECORDS,

@@ -2,7 +2,7 @@
 
 use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
 use crate::entry::Membership;
-use crate::ids::{Index, NodeId, Term};
+use crate::ids::{Index, NUMBER_MAX, NodeId, Term};
 
 const MAGIC: &[u8; 8] = b"AFTIMSNP";
 pub(crate) const VERSION: u32 = 1;
@@ -12,7 +12,7 @@ const CRC: u64 = 4;
 
 /// The first sector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
+pub struct Header {
     pub chunk_bytes: u32,
     pub log_id: u64,
     pub last_index: Index,
@@ -71,11 +71,14 @@ impl Header {
                 get.u64()
             },
         };
-        let sane = header.chunk_bytes > 0 && header.membership_len as usize <= MEMBERSHIP_BYTES_MAX;
+        let sane = header.chunk_bytes > 0
+            && header.last_index.0 <= NUMBER_MAX
+            && header.min_generation <= NUMBER_MAX
+            && header.membership_len as usize <= MEMBERSHIP_BYTES_MAX;
         Ok(sane.then_some(header))
     }
 
-    pub fn chunks(&self) -> Chunks {
+    pub(crate) fn chunks(&self) -> Chunks {
         Chunks {
             start: chunks_start(self.membership_len as usize),
             chunk_bytes: u64::from(self.chunk_bytes),
@@ -126,7 +129,7 @@ pub(crate) fn encode_membership(membership: &Membership) -> Vec<u8> {
 }
 
 /// `None` if these bytes are not a membership.
-pub(crate) fn decode_membership(bytes: &[u8]) -> Option<Membership> {
+pub fn decode_membership(bytes: &[u8]) -> Option<Membership> {
     fn list<'a>(bytes: &mut &'a [u8]) -> Option<Vec<NodeId>> {
         let (count, rest) = bytes.split_first_chunk::<4>()?;
         let len = (u32::from_le_bytes(*count) as usize).checked_mul(8)?;

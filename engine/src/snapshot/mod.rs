@@ -29,6 +29,8 @@ mod reader;
 mod save;
 mod writer;
 
+pub use format::{Header, decode_membership};
+pub(crate) use format::{VERSION, chunks_start};
 pub use install::{Install, Installed};
 pub use reader::SnapshotReader;
 pub use save::SnapshotSource;

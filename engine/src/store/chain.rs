@@ -5,7 +5,7 @@ use crate::log::segment::SegmentHeader;
 
 /// Positions in the list of headers that was given.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     /// Live ones, in order of base (and so of generation): each is visible up
     /// to the next one's base.
     pub live: Vec<usize>,
@@ -15,7 +15,7 @@ pub(super) struct Chain {
 
 /// A segment of generation g and base b hides every index >= b in segments of
 /// lower generations. Segments below `min_generation` are dead.
-pub(super) fn hide(headers: &[SegmentHeader], min_generation: u64) -> Chain {
+pub(crate) fn hide(headers: &[SegmentHeader], min_generation: u64) -> Chain {
     let mut newest_first: Vec<usize> = (0..headers.len()).collect();
     newest_first.sort_by_key(|&i| std::cmp::Reverse(headers[i].generation));
     let mut hidden_from = Index(u64::MAX);

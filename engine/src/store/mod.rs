@@ -8,6 +8,7 @@ mod chain;
 mod open;
 mod report;
 mod state;
+mod survey;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +17,11 @@ pub use crate::log::cleaner::Cleaner;
 pub use crate::log::preparer::Preparer;
 pub use crate::log::writer::Writer;
 pub use crate::snapshot::{Install, Installed, SnapshotReader, SnapshotSource};
+pub(crate) use chain::hide;
+pub(crate) use open::{LOCK, continues};
 pub use report::Report;
 pub(crate) use state::{Active, Command, Shared, State};
+pub(crate) use survey::survey;
 
 use crate::entry::{Entry, HardState, SnapshotMeta};
 use crate::error::{Error, Result};

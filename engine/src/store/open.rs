@@ -36,7 +36,7 @@ use crate::log::writer::{create_segment, link_before, publish_segment};
 use crate::mutant::{Mutant, Mutants};
 use crate::snapshot::{self, SnapshotReader};
 
-const LOCK: &str = "LOCK";
+pub(crate) const LOCK: &str = "LOCK";
 /// Bytes read at once.
 const READ: u64 = 1 << 20;
 
@@ -156,15 +156,20 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
 }
 
 /// What is in the directory.
-struct Found {
-    hard_state: HardStateFile,
-    snapshot: Option<SnapshotReader>,
-    segments: Vec<SharedSegment>,
+pub(super) struct Found {
+    pub hard_state: HardStateFile,
+    pub snapshot: Option<SnapshotReader>,
+    pub segments: Vec<SharedSegment>,
     /// The highest generation seen.
     generation: u64,
 }
 
-async fn look(host: &Host, dir: &Dir, names: &[String], report: &mut Report) -> Result<Found> {
+pub(super) async fn look(
+    host: &Host,
+    dir: &Dir,
+    names: &[String],
+    report: &mut Report,
+) -> Result<Found> {
     let segment_names: Vec<_> = names
         .iter()
         .filter(|name| segment::parse_name(name).is_some())
@@ -276,7 +281,7 @@ async fn read_header(
 }
 
 /// The live chain, oldest first; all else goes to the garbage.
-async fn follow(
+pub(super) async fn follow(
     host: &Host,
     dir: &Dir,
     segments: Vec<SharedSegment>,
@@ -347,7 +352,7 @@ async fn follow(
 }
 
 /// Whether `next` was begun where `segment` ends (or was cut).
-async fn continues(segment: &Segment, next: &Segment) -> Result<bool> {
+pub(crate) async fn continues(segment: &Segment, next: &Segment) -> Result<bool> {
     let link = next.header.prev;
     let generation = segment.header.generation;
     if link.generation != generation || link.end < segment::RECORDS + 4 {
@@ -360,11 +365,11 @@ async fn continues(segment: &Segment, next: &Segment) -> Result<bool> {
 
 /// The end of the log, as the last live segment has it.
 #[derive(Default)]
-struct Tail {
+pub(super) struct Tail {
     /// Records that are there but not proven durable, each with its place.
     unproven: VecDeque<(Mark, Entry)>,
     /// Behind the last record.
-    end: Mark,
+    pub end: Mark,
     /// A planted bug goes on here, in the recovered segment.
     resume: Option<Mark>,
 }
@@ -383,7 +388,7 @@ fn resume_in_place(mutants: Mutants, end: Mark, len: u64) -> Option<Mark> {
     }
 }
 
-async fn read_tail(
+pub(super) async fn read_tail(
     host: &Host,
     last: &Segment,
     options: &Options,

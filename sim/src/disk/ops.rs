@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
+use afterimage_engine::fs::Held;
+
 use super::FaultKind;
 use super::image::{Piece, SECTOR, pieces};
 use super::inode::Inode;
@@ -159,7 +161,9 @@ impl State {
     pub fn lock(&mut self, path: &str) -> io::Result<u64> {
         let inode = self.file_named(path)?;
         if !self.locks.insert(inode) {
-            return Err(ErrorKind::WouldBlock.into());
+            // Of another incarnation it cannot be: a boot releases its locks.
+            let by = format!("incarnation {}", self.boot);
+            return Err(Held { by }.into());
         }
         Ok(inode)
     }

@@ -41,7 +41,6 @@ impl Action {
                 StoreOp::Fail(_) => "fail",
                 StoreOp::Full { .. } => "full",
                 StoreOp::Space => "space",
-                StoreOp::Heal => "heal",
                 StoreOp::Evict => "evict",
                 StoreOp::Check => "check",
             },
@@ -183,7 +182,6 @@ pub(super) fn store_actions() -> Vec<Action> {
         StoreOp::Fail(fail_trigger()),
         StoreOp::Full { bytes: 0 },
         StoreOp::Space,
-        StoreOp::Heal,
         StoreOp::Evict,
         StoreOp::Check,
     ]
@@ -339,7 +337,6 @@ impl Line for StoreOp {
             | StoreOp::Kill
             | StoreOp::Restart
             | StoreOp::Space
-            | StoreOp::Heal
             | StoreOp::Evict
             | StoreOp::Check => Ok(()),
         }

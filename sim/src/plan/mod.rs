@@ -249,9 +249,6 @@ pub enum StoreOp {
     },
     /// The disk has space again.
     Space,
-    /// No armed failure is left, and the disk has space: what comes is met by
-    /// crashes alone.
-    Heal,
     /// Drops cached pages that lie.
     Evict,
     /// Reads everything back and asks the judges.

@@ -249,7 +249,11 @@ impl Living<'_> {
             return;
         };
         self.points.push(Point {
-            place: Place::end(APPEND + 1),
+            place: Place {
+                step: APPEND + 1,
+                nth: 0,
+                op: None,
+            },
             disk: self.disk.fork(),
             key: promised.fingerprint,
             must: promised,

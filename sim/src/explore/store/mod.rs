@@ -144,7 +144,11 @@ fn points(moments: Vec<single::Moment>) -> Vec<Point<Promised>> {
         nth += 1;
         let place = match &moment.capture {
             Some(capture) => Place::of(moment.step, nth, capture),
-            None => Place::end(moment.step + 1),
+            None => Place {
+                step: moment.step + 1,
+                nth: 0,
+                op: None,
+            },
         };
         let promised = Promised::new(moment.judges, Arc::default());
         points.push(Point {

@@ -101,7 +101,6 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
             StoreOp::Kill,
             StoreOp::Restart,
             StoreOp::Space,
-            StoreOp::Heal,
             StoreOp::Evict,
             StoreOp::Check,
         ]),

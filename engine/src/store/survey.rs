@@ -1,0 +1,45 @@
+//! The first half of an open, for those who only want to know: look and decide
+//! with the very code of [`super::open`], and change nothing.
+
+use super::open::{Tail, follow, look, read_tail};
+use super::{Options, Report};
+use crate::error::Result;
+use crate::fs::dir::Dir;
+use crate::host::Host;
+use crate::ids::Index;
+
+/// What an open of these files would report, or why it would refuse. The caller
+/// has made sure that there is a store, so that nothing has to be created.
+pub(crate) async fn survey(host: &Host, dir: &Dir, names: &[String]) -> Result<Report> {
+    let mut report = Report::default();
+    let found = look(host, dir, names, &mut report).await?;
+    let snapshot = found.snapshot.as_ref().map(|s| s.meta().clone());
+    let end = snapshot.as_ref().map_or(Index(0), |meta| meta.last_index);
+    let options = Options::default();
+    let live = follow(
+        host,
+        dir,
+        found.segments,
+        &found.snapshot,
+        options.mutants,
+        &mut report,
+    )
+    .await?;
+    let tail = match live.last() {
+        Some(last) => read_tail(host, last, &options, &mut report).await?,
+        None => Tail::default(),
+    };
+    report.last_index = tail.end.index.prev();
+    report.first_index = live
+        .first()
+        .map_or(report.last_index.next(), |s| s.header.base);
+    if report.last_index < end {
+        let covered = live.iter().map(|s| s.header.file_name());
+        report.garbage.extend(covered);
+        report.last_index = end;
+        report.first_index = end.next();
+    }
+    report.hard_state = found.hard_state.current.hard_state;
+    report.snapshot = snapshot;
+    Ok(report)
+}

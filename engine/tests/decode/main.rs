@@ -1,0 +1,355 @@
+//! The decoders, and everything that is built on them, on bytes that nobody
+//! wrote: never a panic, never an allocation beyond the input's size, always an
+//! end. The targets of `fuzz/` do the same for as long as you like.
+
+mod counting;
+mod memory;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use afterimage_engine::format::{
+    Parsed, RecordHeader, SECTOR, Sector, SegmentHeader, Slot, SnapshotHeader, decode_membership,
+    parse_record,
+};
+use afterimage_engine::fs::Fs;
+use afterimage_engine::inspect::Inspector;
+use afterimage_engine::raft::LogView;
+use afterimage_engine::store::{Batch, Options, SnapshotSource, Store};
+use afterimage_engine::{
+    Entry, EntryKind, Env, Error, Event, HardState, Host, Index, Membership, NodeId, SnapshotMeta,
+    Step, Term,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use counting::largest;
+use memory::Memory;
+
+const DIR: &str = "/log";
+/// What the code allocates for itself, whatever the input: buffers to read into.
+const OWN: usize = 160 << 10;
+
+#[derive(Default)]
+struct Numbers(AtomicU64);
+
+impl Env for Numbers {
+    fn now_ms(&self) -> i64 {
+        0
+    }
+    fn random(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+    fn observe(&self, _: Event) {}
+}
+
+fn open(disk: &Memory) -> Result<Store, Error> {
+    let host = Host {
+        fs: Arc::new(disk.clone()),
+        env: Arc::new(Numbers(AtomicU64::new(1 << 40))),
+    };
+    let options = Options {
+        segment_bytes: 1500,
+        chunk_bytes: 512,
+        ..Options::default()
+    };
+    Ok(Store::open(host, Path::new(DIR), options).run()?.0)
+}
+
+struct Bytes(Vec<u8>);
+
+impl SnapshotSource for Bytes {
+    fn read(&mut self, out: &mut Vec<u8>, _: usize) -> bool {
+        out.append(&mut self.0);
+        false
+    }
+}
+
+/// A directory with something of everything.
+fn sample() -> Memory {
+    let disk = Memory::default();
+    let store = open(&disk).expect("a new store");
+    let mut writer = store.writer();
+    let mut append = |term: u64, from: u64, count: u64| {
+        for index in from..from + count {
+            let entry = Entry {
+                index: Index(index),
+                term: Term(term),
+                kind: EntryKind::Command,
+                timestamp_ms: 0,
+                data: vec![index as u8; 60].into(),
+            };
+            let hard_state = Some(HardState {
+                term: Term(term),
+                vote: Some(NodeId(1)),
+            });
+            store
+                .submit(Batch {
+                    hard_state,
+                    entries: vec![entry],
+                })
+                .expect("it fits");
+            while writer.step().expect("memory does not fail") == Step::Ran {}
+        }
+    };
+    append(1, 1, 25);
+    append(2, 18, 8);
+    let meta = SnapshotMeta {
+        last_index: Index(9),
+        last_term: Term(1),
+        membership: Membership {
+            voters: vec![NodeId(1), NodeId(2)],
+            learners: vec![NodeId(3)],
+        },
+    };
+    let saved = store.save_snapshot(meta, Box::new(Bytes(vec![7; 1200])));
+    assert!(saved.run().expect("memory does not fail"));
+    disk
+}
+
+/// All that looks at a directory; whatever it answers.
+fn look(disk: &Memory) {
+    let before = disk.contents();
+    if let Ok(inspector) = Inspector::open(Arc::new(disk.clone()), Path::new(DIR)) {
+        let mut items = 0u64;
+        inspector
+            .dump(|_| {
+                items += 1;
+                Ok::<_, Error>(())
+            })
+            .expect("memory does not fail");
+        let bytes: usize = before.values().map(Vec::len).sum();
+        assert!(
+            items <= 100 + 3 * bytes as u64,
+            "{items} items in {bytes} bytes"
+        );
+        inspector.verify().expect("memory does not fail");
+        inspector.propose().expect("memory does not fail");
+    }
+    assert_eq!(disk.contents(), before);
+}
+
+/// Opens it, and reads all of it, if it opens.
+fn use_it(disk: &Memory) {
+    let Ok(store) = open(disk) else { return };
+    let mut next = store.first_index();
+    while next <= store.last_index() {
+        match store.entries(next, 1000) {
+            Ok(entries) => next = next + entries.len() as u64,
+            Err(_) => break,
+        }
+    }
+    if let Ok(Some(reader)) = store.open_snapshot() {
+        let mut at = 0;
+        while let Ok(piece) = reader.read(at)
+            && !piece.is_empty()
+        {
+            at += piece.len() as u64;
+        }
+    }
+}
+
+#[track_caller]
+fn check(disk: &Memory) {
+    let contents = disk.contents();
+    let input: usize = contents.values().map(Vec::len).sum();
+    let most = largest(|| look(disk));
+    assert!(
+        most <= 2 * input + OWN,
+        "looking at {input} bytes took {most}"
+    );
+    let most = largest(|| use_it(disk));
+    assert!(most <= 2 * input + OWN, "opening {input} bytes took {most}");
+}
+
+/// A right checksum for whatever is in a sector.
+fn seal(sector: &mut [u8]) {
+    let crc = crc32fast::hash(&sector[..SECTOR - 4]);
+    sector[SECTOR - 4..].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// A sector that gets past the checksum, the magic and the version.
+fn headed(mut bytes: Vec<u8>, magic: &[u8; 8]) -> Sector {
+    bytes.resize(SECTOR, 0);
+    bytes[..8].copy_from_slice(magic);
+    bytes[8..12].copy_from_slice(&1u32.to_le_bytes());
+    seal(&mut bytes);
+    bytes.try_into().expect("sized above")
+}
+
+/// A way to spoil a file.
+#[derive(Debug, Clone)]
+enum Spoil {
+    Set(Vec<u8>),
+    Cut,
+    Append(Vec<u8>),
+    /// Moves what follows.
+    Insert(Vec<u8>),
+    /// Sets bytes of a field, and then the sector's checksum.
+    Field(Vec<u8>),
+}
+
+fn spoil() -> impl Strategy<Value = Spoil> {
+    let bytes = || vec(any::<u8>(), 1..80);
+    let number = prop::sample::select(vec![0, 1, 7, 511, 1 << 31, u64::MAX >> 1, u64::MAX]);
+    prop_oneof![
+        2 => bytes().prop_map(Spoil::Set),
+        1 => Just(Spoil::Cut),
+        1 => bytes().prop_map(Spoil::Append),
+        1 => bytes().prop_map(Spoil::Insert),
+        3 => number.prop_map(|n: u64| Spoil::Field(n.to_le_bytes().to_vec())),
+        1 => vec(any::<u8>(), 1..9).prop_map(Spoil::Field),
+    ]
+}
+
+fn apply(bytes: &mut Vec<u8>, at: prop::sample::Index, how: &Spoil) {
+    let at = if bytes.is_empty() {
+        0
+    } else {
+        at.index(bytes.len())
+    };
+    match how {
+        Spoil::Set(with) => {
+            let n = with.len().min(bytes.len() - at);
+            bytes[at..at + n].copy_from_slice(&with[..n]);
+        }
+        Spoil::Cut => bytes.truncate(at),
+        Spoil::Append(with) => bytes.extend(with),
+        Spoil::Insert(with) => drop(bytes.splice(at..at, with.iter().copied())),
+        Spoil::Field(with) => {
+            // Of the header, where the fields are.
+            let at = 12 + at % 80 / 4 * 4;
+            if let Some(sector) = bytes.get_mut(..SECTOR) {
+                sector[at..at + with.len()].copy_from_slice(with);
+                seal(sector);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn single_decoders_take_any_bytes(
+        bytes in vec(any::<u8>(), 0..700),
+        available in any::<u64>(),
+        nonce in any::<u64>(),
+    ) {
+        let most = largest(|| {
+            if let Parsed::Need(n) = parse_record(&bytes, available, nonce) {
+                assert!(n as u64 <= available.max(40));
+            }
+            for start in bytes.windows(40).step_by(8) {
+                let _ = RecordHeader::decode(start.try_into().expect("40 bytes"), nonce);
+            }
+            let _ = decode_membership(&bytes);
+        });
+        prop_assert!(most <= 2 * bytes.len() + 64, "{} of {}", most, bytes.len());
+        let most = largest(|| {
+            let _ = SegmentHeader::decode(&headed(bytes.clone(), b"AFTIMSEG"));
+            let _ = Slot::decode(&headed(bytes.clone(), b"AFTIM-HS"));
+            if let Ok(Some(header)) = SnapshotHeader::decode(&headed(bytes.clone(), b"AFTIMSNP")) {
+                assert!(header.membership_len <= 1 << 20);
+            }
+        });
+        prop_assert!(most <= 2 * SECTOR + bytes.len(), "{}", most);
+    }
+
+    #[test]
+    fn a_directory_of_any_bytes_is_looked_at_and_opened(
+        slots in vec(any::<u8>(), 0..1100),
+        header in vec(any::<u8>(), 12..100),
+        records in vec(any::<u8>(), 0..3000),
+        snapshot in prop::option::of(vec(any::<u8>(), 12..2000)),
+        sealed in any::<bool>(),
+    ) {
+        let disk = Memory::default();
+        let mut hard_state = slots;
+        if sealed {
+            let fields = hard_state.split_off(hard_state.len().min(100));
+            hard_state = headed(hard_state, b"AFTIM-HS").to_vec();
+            hard_state.extend(fields);
+        }
+        disk.put("/log/hardstate", hard_state);
+        let mut segment = headed(header, b"AFTIMSEG").to_vec();
+        segment.extend(records);
+        if sealed {
+            // So that the name is right, and of this log.
+            let id: [u8; 8] = disk.contents()["/log/hardstate"][16..24].try_into().expect("8");
+            segment[16..24].copy_from_slice(&id);
+            segment[24..40].fill(0);
+            (segment[24], segment[32]) = (1, 1);
+            seal(&mut segment[..SECTOR]);
+        }
+        disk.put("/log/log-00000000000000000001-0000000000000001.seg", segment);
+        if let Some(mut bytes) = snapshot {
+            let rest = bytes.split_off(bytes.len().min(100));
+            let mut file = headed(bytes, b"AFTIMSNP").to_vec();
+            file.extend(rest);
+            disk.put("/log/snapshot", file);
+        }
+        check(&disk);
+    }
+
+    #[test]
+    fn a_spoilt_directory_is_looked_at_and_opened(
+        spoils in vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), spoil()), 1..4),
+    ) {
+        let disk = sample();
+        for (file, at, how) in spoils {
+            let contents = disk.contents();
+            let names: Vec<_> = contents.keys().filter(|name| !name.ends_with("LOCK")).collect();
+            let name = names[file.index(names.len())];
+            let mut bytes = contents[name].clone();
+            apply(&mut bytes, at, &how);
+            disk.put(name, bytes);
+        }
+        check(&disk);
+    }
+}
+
+/// A header that says that a gigabyte follows, under a right checksum: a reader
+/// must not believe it before it has looked at the file's length.
+#[test]
+fn a_length_is_not_believed_before_the_files_own() {
+    let disk = sample();
+    let contents = disk.contents();
+    let (name, bytes) = contents
+        .iter()
+        .find(|(name, _)| name.ends_with("-0000000000000001.seg"))
+        .expect("the first segment");
+    let mut bytes = bytes.clone();
+    let nonce = u64::from_le_bytes(bytes[40..48].try_into().expect("8 bytes"));
+    let record = &mut bytes[SECTOR..SECTOR + 40];
+    record[..4].copy_from_slice(&(1u32 << 30).to_le_bytes());
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&nonce.to_le_bytes());
+    crc.update(&record[..6]);
+    crc.update(&record[8..]);
+    record[6..8].copy_from_slice(&(crc.finalize() as u16).to_le_bytes());
+    let first = record.first_chunk().expect("40 bytes");
+    let decoded = RecordHeader::decode(first, nonce).expect("it looks like a record");
+    assert!(decoded.data_len > 1 << 29);
+    disk.put(name, bytes);
+    let store = open(&disk).expect("it is in a sealed segment");
+    let most = largest(|| assert!(store.entries(Index(1), 1).is_err()));
+    assert!(most <= OWN, "{most}");
+    drop(store);
+    check(&disk);
+}
+
+#[test]
+fn the_sample_is_whole() {
+    let disk = sample();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let inspector = Inspector::open(fs, Path::new(DIR)).expect("a log directory");
+    let verified = inspector.verify().expect("memory does not fail");
+    assert!(verified.is_clean(), "{verified:#?}");
+    assert!(
+        verified.segments > 2 && verified.records > 20,
+        "{verified:#?}"
+    );
+    check(&disk);
+}
