@@ -157,9 +157,12 @@ pub struct Mutant {
     /// Where it was hunted.
     pub scenario: Option<&'static str>,
     pub invariant: Option<&'static str>,
-    /// Tried up to the first catch.
+    /// Tried up to the first catch; `null` where that method was not used.
     pub seeds: Option<u64>,
     pub states: Option<u64>,
+    /// What broke, method by method.
+    pub by_run: Option<&'static str>,
+    pub by_explore: Option<&'static str>,
     pub wall_s: f64,
     /// Why this design cannot have the bug.
     pub impossible: Option<&'static str>,
@@ -178,6 +181,8 @@ impl Mutant {
             invariant: None,
             seeds: None,
             states: None,
+            by_run: None,
+            by_explore: None,
             wall_s: 0.0,
             impossible: Some(bug.why),
         }

@@ -14,6 +14,7 @@ mod digest;
 mod error;
 mod explore;
 mod files;
+mod hunt;
 mod interrupt;
 mod json;
 mod junit;

@@ -1,24 +1,20 @@
 //! `afterimage mutants`: what the harness is worth.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 
-use afterimage_sim::mutants::{MutantInfo, catalogue, impossible};
-use afterimage_sim::verdict::{Invariant, Verdict};
+use afterimage_sim::mutants::{catalogue, impossible};
+use afterimage_sim::verdict::Invariant;
 
-use crate::campaign::Campaign;
-use crate::cli::{self, MutantsArgs};
+use crate::cli::MutantsArgs;
 use crate::clock::Stopwatch;
 use crate::error::Error;
+use crate::hunt;
 use crate::interrupt;
 use crate::json;
 use crate::out::Outputs;
 use crate::progress::Progress;
 use crate::status::Status;
 use crate::summary::{GREEN, RED, grouped, plural, seconds, styled};
-
-/// The first seed, the same for every bug.
-const FIRST_SEED: u64 = 1;
 
 pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     let outputs = Outputs::open(args.json.as_deref(), None)?;
@@ -42,25 +38,33 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
     let mut progress = Progress::new("planted bugs", Some(chosen.len() as u64));
     for mutant in chosen {
         let clock = Stopwatch::start();
-        let (tried, broken) = hunt(args, mutant)?;
+        let explored = hunt::by_exploring(args, mutant);
+        let run = hunt::by_running(args, mutant)?;
+        let caught = match &explored {
+            Some(explored) if explored.invariant.is_some() => explored.invariant,
+            _ => run.invariant,
+        };
         // A bug that was not hunted to the end neither survived nor was caught.
-        if broken.is_none() && interrupt::requested() {
+        if caught.is_none() && interrupt::requested() {
             break;
         }
         let wall = clock.elapsed();
-        if broken.is_none() {
+        if caught.is_none() {
             report.survived.push(mutant.name);
         }
-        let verdict = match broken {
+        let verdict = match caught {
             Some(rule) => styled(GREEN, &format!("{:<rule_width$}", rule.name())),
             None => styled(RED, &format!("{:<rule_width$}", "SURVIVED")),
         };
+        let states = explored.as_ref().map_or(String::new(), |explored| {
+            explored.column(plural(explored.tried, "state"))
+        });
+        let seeds = run.column(plural(run.tried, "seed"));
         progress.aside(|| {
             writeln!(
                 out,
-                "{:<name_width$}  {verdict}  {:>11}  {:>8}  {}",
+                "{:<name_width$}  {verdict}  {states:>18}  {seeds:>12}  {:>8}  {}",
                 mutant.name,
-                plural(tried, "seed"),
                 seconds(wall),
                 mutant.source,
             )
@@ -69,12 +73,17 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
             name: mutant.name,
             rows: mutant.rows,
             source: mutant.source,
-            caught: broken.is_some(),
-            by: broken.map(|_| "run"),
+            caught: caught.is_some(),
+            by: match &explored {
+                Some(explored) if explored.invariant.is_some() => Some("explore"),
+                _ => run.invariant.map(|_| "run"),
+            },
             scenario: Some(mutant.scenario),
-            invariant: broken.map(Invariant::name),
-            seeds: Some(tried),
-            states: None,
+            invariant: caught.map(Invariant::name),
+            seeds: Some(run.tried),
+            states: explored.as_ref().map(|explored| explored.tried),
+            by_run: run.invariant.map(Invariant::name),
+            by_explore: explored.and_then(|explored| explored.invariant.map(Invariant::name)),
             wall_s: json::seconds(wall),
             impossible: None,
         });
@@ -106,32 +115,4 @@ pub fn mutants(args: &MutantsArgs) -> Result<Status, Error> {
         0 => Status::Ok,
         _ => Status::Broken,
     })
-}
-
-/// Runs seeds until an invariant breaks; how many, and which one.
-fn hunt(
-    args: &MutantsArgs,
-    mutant: &'static MutantInfo,
-) -> Result<(u64, Option<Invariant>), Error> {
-    let campaign = Campaign {
-        scenarios: vec![mutant.scenario],
-        first_seed: FIRST_SEED,
-        seeds: None,
-        time: None,
-        jobs: cli::jobs(args.jobs),
-        mutant: Some(mutant),
-        twice: false,
-    };
-    let (mut tried, mut broken) = (0, None);
-    campaign.run(|ran| {
-        tried += 1;
-        if let Verdict::Fail(invariant) = ran.verdict() {
-            broken = Some(invariant);
-        }
-        Ok(match broken.is_some() || tried == args.seeds {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        })
-    })?;
-    Ok((tried, broken))
 }
