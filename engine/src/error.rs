@@ -126,6 +126,8 @@ pub enum Corruption {
     State(String),
     #[error("both slots of the hard state are bad")]
     HardState,
+    #[error("a slot of the hard state is bad, and may have held the vote")]
+    HardStateSlot,
     #[error("the hard state is missing although there is a log or a snapshot")]
     NoHardState,
 }

@@ -81,6 +81,14 @@ pub enum Mutant {
     PurgedConflicts,
     /// A follower does not say where a transfer must go on (LogCabin #174).
     TransferNotResumed,
+    /// Nor when a record is read later.
+    ReadUnchecked,
+    /// A slot of the hard state is believed whatever its CRC.
+    TrustCorruptSlot,
+    /// A bad record that was proven durable is cut like a torn tail.
+    CutDurableRecord,
+    /// A torn tail that could have been durable is cut without a word.
+    SilentTornTail,
 }
 
 /// The planted bug of this store or node, if any.

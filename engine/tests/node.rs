@@ -132,6 +132,7 @@ impl Cluster {
                     segment_bytes: 4096,
                     cache_bytes: 1024,
                     chunk_bytes: 256,
+                    accept_bad_slot: false,
                     mutants: Mutants::NONE,
                 },
                 election_ticks: 10,

@@ -4,6 +4,7 @@ use afterimage_engine::raft::LogView;
 use afterimage_engine::store::Store;
 use afterimage_engine::{Error, Index};
 
+use crate::disk::is_corruption;
 use crate::trace::Contents;
 
 /// Data read at once, in bytes.
@@ -29,7 +30,12 @@ impl Contents {
             match read {
                 Ok(()) => {}
                 Err(e @ Error::Io { .. }) => return Err(e),
-                Err(e) => contents.unreadable = contents.unreadable.or(Some(e.to_string())),
+                // The first one says why.
+                Err(e) if contents.unreadable.is_none() => {
+                    contents.corrupt = is_corruption(&e);
+                    contents.unreadable = Some(e.to_string());
+                }
+                Err(_) => {}
             }
         }
         Ok(contents)

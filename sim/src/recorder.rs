@@ -169,6 +169,10 @@ impl Recorder {
                 OpOutcome::Injected(FaultKind::Eio) => self.fault("disk-eio"),
                 OpOutcome::Injected(FaultKind::Enospc) => self.fault("disk-full"),
                 OpOutcome::Injected(FaultKind::Short) => self.fault("disk-short"),
+                OpOutcome::Injected(FaultKind::Erofs) => self.fault("disk-read-only"),
+                OpOutcome::Injected(FaultKind::EioDone) => self.fault("disk-eio-done"),
+                OpOutcome::Injected(FaultKind::Lost) => self.fault("lost-write"),
+                OpOutcome::Injected(FaultKind::Misdirected) => self.fault("misdirected-write"),
                 _ => {}
             },
             _ => {}

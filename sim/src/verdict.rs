@@ -36,6 +36,8 @@ invariants! {
     RecoveryIdempotent = "recovery-idempotent",
     /// Without latent corruption a node always comes up again.
     RecoveryAvailable = "recovery-available",
+    /// With latent corruption: a named error or a repaired copy, never silent loss, never a wrong byte.
+    CorruptionReported = "corruption-reported",
     /// The term never decreases, the vote never changes within a term.
     HardStateMonotonic = "hard-state-monotonic",
     /// No message promises what is not durable.

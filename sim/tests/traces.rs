@@ -83,6 +83,13 @@ traces! {
     disk_full: "disk-full" => Verdict::Pass;
     vote: "vote" => Verdict::Pass;
     first_open: "first-open" => Verdict::Pass;
+    rot_in_the_middle: "rot-in-the-middle" => Verdict::Pass;
+    rot_at_the_end: "rot-at-the-end" => Verdict::Pass;
+    rot_at_the_end_twice: "rot-at-the-end-twice" => Verdict::Pass;
+    rotten_vote: "rotten-vote" => Verdict::Pass;
+    rotten_vote_twice: "rotten-vote-twice" => Verdict::Pass;
+    unreadable_log: "unreadable-log" => Verdict::Pass;
+    read_only: "read-only" => Verdict::Pass;
     purge_unsynced_planted: "purge-unsynced" with "snapshot-name-not-synced" => Verdict::Fail(Invariant::RecoveryAvailable);
 }
 
@@ -93,5 +100,7 @@ mod planted {
 
     traces! {
         purge_early: "purge-early" with "clean-before-snapshot" => Verdict::Fail(Invariant::RecoveryAvailable);
+        rot_in_the_middle: "rot-in-the-middle" with "cut-durable-record" => Verdict::Fail(Invariant::CorruptionReported);
+        rot_at_the_end: "rot-at-the-end" with "silent-torn-tail" => Verdict::Fail(Invariant::CorruptionReported);
     }
 }

@@ -20,6 +20,7 @@ use crate::host::Env;
 use crate::ids::{Index, NUMBER_MAX, Term};
 use crate::job::now;
 use crate::log::segment::{self, Link, SegmentHeader};
+use crate::mutant::Mutants;
 use crate::snapshot;
 use std::path::Path;
 
@@ -218,6 +219,8 @@ impl Inspector {
             generation: header.generation,
             end: end.offset,
             crc: end.prev_crc,
+            // What is cut off here may have been acknowledged.
+            doubtful: true,
         })
     }
 
@@ -324,7 +327,7 @@ impl Inspector {
         for action in &repair.actions {
             match action {
                 Action::RewriteSlot { .. } => {
-                    let (mut file, _) = now(HardStateFile::open(&self.dir))?;
+                    let (mut file, _) = now(HardStateFile::open(&self.dir, Mutants::NONE))?;
                     now(file.write(file.current.hard_state))?;
                 }
                 Action::EndLog {
@@ -348,7 +351,7 @@ impl Inspector {
         prev: Link,
         env: &dyn Env,
     ) -> Result<()> {
-        let (hard_state, _) = now(HardStateFile::open(&self.dir))?;
+        let (hard_state, _) = now(HardStateFile::open(&self.dir, Mutants::NONE))?;
         let header = SegmentHeader {
             log_id: hard_state.current.log_id,
             base,

@@ -12,6 +12,7 @@ use crate::hard_state;
 use crate::ids::{Index, Term};
 use crate::job::now;
 use crate::log::segment::{self, Segment, SegmentHeader};
+use crate::mutant::Mutants;
 use crate::snapshot;
 use crate::store::{LOCK, Report, continues, survey};
 
@@ -358,8 +359,11 @@ impl Inspector {
 
     fn is_linked(&self, name: &str, header: &SegmentHeader, next: &SegmentHeader) -> Result<bool> {
         let file = now(self.dir.open(name))?;
-        let segment = Segment::new(*header, file.clone());
-        now(continues(&segment, &Segment::new(*next, file)))
+        let segment = Segment::new(*header, file.clone(), Mutants::NONE);
+        now(continues(
+            &segment,
+            &Segment::new(*next, file, Mutants::NONE),
+        ))
     }
 
     fn check_records(&self, examined: &mut Examined) -> Result<()> {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | 8 | magic `AFTIMSEG` |
 //! | 8 | 4 | format version |
-//! | 12 | 4 | flags: 0 |
+//! | 12 | 4 | flags: 1 if there may have been records behind the link |
 //! | 16 | 8 | log id: the same in every file of the directory |
 //! | 24 | 8 | base: index of the first record |
 //! | 32 | 8 | generation: one above every generation before it |
@@ -29,6 +29,7 @@ use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::fs::dir::Handle;
 use crate::ids::{Index, NUMBER_MAX, Term};
+use crate::mutant::{Mutant, Mutants};
 
 const MAGIC: &[u8; 8] = b"AFTIMSEG";
 pub(crate) const VERSION: u32 = 1;
@@ -50,7 +51,13 @@ pub struct Link {
     /// Where it ends in its file.
     pub end: u64,
     pub crc: u32,
+    /// Behind it there was something that a recovery took for a torn tail, and
+    /// that could have been durable once. Written down, because a recovery that
+    /// is cut off has told nobody, and the next one does not look there.
+    pub doubtful: bool,
 }
+
+const DOUBTFUL: u32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
@@ -68,7 +75,7 @@ impl SegmentHeader {
         Put::new(&mut sector)
             .bytes(MAGIC)
             .u32(VERSION)
-            .u32(0)
+            .u32(if self.prev.doubtful { DOUBTFUL } else { 0 })
             .u64(self.log_id)
             .u64(self.base.0)
             .u64(self.generation)
@@ -93,7 +100,7 @@ impl SegmentHeader {
         if version > VERSION {
             return Err(version);
         }
-        let _flags = get.u32();
+        let flags = get.u32();
         let log_id = get.u64();
         let base = Index(get.u64());
         let generation = get.u64();
@@ -118,6 +125,7 @@ impl SegmentHeader {
                 generation: prev_generation,
                 end,
                 crc,
+                doubtful: flags & DOUBTFUL != 0,
             },
             created_at_ms,
         }))
@@ -164,6 +172,8 @@ pub(crate) struct Segment {
     /// Known places in order of index, the first at the base, at most one per
     /// `SPARSE` bytes, and the last known end.
     marks: Mutex<Marks>,
+    /// Whether readers look at the records' CRCs (a planted bug does not).
+    trusting: bool,
 }
 
 #[derive(Debug)]
@@ -189,7 +199,7 @@ impl Marks {
 }
 
 impl Segment {
-    pub fn new(header: SegmentHeader, file: Handle) -> Self {
+    pub fn new(header: SegmentHeader, file: Handle, mutants: Mutants) -> Self {
         let start = start_mark(&header);
         Segment {
             header,
@@ -198,6 +208,7 @@ impl Segment {
                 sparse: vec![start],
                 end: start,
             }),
+            trusting: mutants.has(Mutant::ReadUnchecked),
         }
     }
 
@@ -225,6 +236,7 @@ impl Segment {
     pub fn read(&self, from: Index, to: Index, max_bytes: usize) -> Result<Vec<Entry>> {
         assert!(self.header.base <= from && from <= to);
         let mut scan = Scan::at(self.seek(from), self.header.nonce);
+        scan.trusting = self.trusting;
         let mut entries = Vec::new();
         let mut bytes = 0;
         self.walk(&mut scan, to, |scan, header| {

@@ -289,7 +289,8 @@ async fn append_after_cut(
     let Active { segment, .. } = active;
     let end = segment.locate(base)?;
     // A segment that forgets what it knew about the records behind the cut.
-    let segment = Arc::new(Segment::new(segment.header, segment.file.clone()));
+    let mutants = shared.options.mutants;
+    let segment = Arc::new(Segment::new(segment.header, segment.file.clone(), mutants));
     shared.observe(Event::Begin(Phase::Truncate));
     {
         let mut state = shared.state();
@@ -373,6 +374,7 @@ pub(crate) fn link_before(shared: &Shared, base: Index) -> Result<Link> {
         generation: segment.header.generation,
         end: mark.offset,
         crc: mark.prev_crc,
+        doubtful: false,
     })
 }
 
@@ -441,7 +443,11 @@ pub(crate) async fn create_segment(
         base,
         generation: header.generation,
     });
-    let segment = Segment::new(header, file.renamed(shared.dir.join(&name)));
+    let segment = Segment::new(
+        header,
+        file.renamed(shared.dir.join(&name)),
+        shared.options.mutants,
+    );
     for mark in marks {
         segment.learn(mark);
     }

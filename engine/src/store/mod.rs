@@ -44,6 +44,12 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Data of one snapshot chunk on disk, in bytes.
     pub chunk_bytes: usize,
+    /// Open although one slot of the hard state is bad, with what the other one
+    /// says; the report tells. Off by default: the two slots are no copies, and
+    /// the bad one may have held the newest vote. A member that forgets a vote
+    /// may vote twice in a term, and nothing that it hears from others later
+    /// proves that it did not.
+    pub accept_bad_slot: bool,
     pub mutants: Mutants,
 }
 
@@ -53,6 +59,7 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             cache_bytes: 4 << 20,
             chunk_bytes: 256 << 10,
+            accept_bad_slot: false,
             mutants: Mutants::NONE,
         }
     }

@@ -47,7 +47,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     dir.create().await?;
     let lock = dir.lock(LOCK).await?;
     let names = dir.list().await?;
-    let found = look(&host, &dir, &names, &mut report).await?;
+    let found = look(&host, &dir, &names, &options, &mut report).await?;
     let live = follow(
         &host,
         &dir,
@@ -137,7 +137,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         // it was done.
         shared.dir.sync_parent().await?;
     }
-    file.write(hard_state).await?;
+    file.recover(report.bad_hard_state_slot).await?;
     {
         let mut state = shared.state();
         state.hard_state_file = file;
@@ -168,20 +168,34 @@ pub(super) async fn look(
     host: &Host,
     dir: &Dir,
     names: &[String],
+    options: &Options,
     report: &mut Report,
 ) -> Result<Found> {
+    let mutants = options.mutants;
     let segment_names: Vec<_> = names
         .iter()
         .filter(|name| segment::parse_name(name).is_some())
         .collect();
     let has_snapshot = names.iter().any(|name| name == snapshot::NAME);
     let hard_state = if names.iter().any(|name| name == hard_state::NAME) {
-        let (file, bad_slot) = HardStateFile::open(dir).await?;
-        report.bad_hard_state_slot = bad_slot;
-        if bad_slot {
+        let (file, bad_slot) = HardStateFile::open(dir, mutants).await?;
+        report.bad_hard_state_slot = bad_slot.is_some() || file.current.doubtful;
+        if let Some(offset) = bad_slot {
+            if !options.accept_bad_slot {
+                return Err(Error::Corrupt {
+                    path: dir.join(hard_state::NAME),
+                    offset,
+                    what: Corruption::HardStateSlot,
+                });
+            }
             report.decide(
                 &*host.env,
                 "hard state: one slot is bad, the other one counts",
+            );
+        } else if file.current.doubtful {
+            report.decide(
+                &*host.env,
+                "hard state: a slot was bad, and nothing was written since",
             );
         }
         file
@@ -238,7 +252,7 @@ pub(super) async fn look(
             return Err(corrupt(&file, 32, Corruption::SegmentHeader));
         }
         generation = generation.max(header.generation);
-        segments.push(Arc::new(Segment::new(header, file)));
+        segments.push(Arc::new(Segment::new(header, file, mutants)));
     }
     Ok(Found {
         hard_state,
@@ -429,7 +443,8 @@ pub(super) async fn read_tail(
     let behind = look_behind(last, end, len).await?;
     let name = last.header.file_name();
     let refused = options.mutants.has(Mutant::TornTailRefused) && !behind.is_clean;
-    if behind.floor >= end.index || refused {
+    let was_durable = behind.floor >= end.index && !options.mutants.has(Mutant::CutDurableRecord);
+    if was_durable || refused {
         // Something written later knew this record to be durable.
         return Err(corrupt(&last.file, end.offset, Corruption::DurableRecord));
     }
@@ -447,6 +462,15 @@ pub(super) async fn read_tail(
             ),
         );
         report.torn_tail = Some((last.file.path().to_owned(), end.offset));
+        report.ambiguous_tail = !options.mutants.has(Mutant::SilentTornTail);
+    }
+    // An earlier recovery cut the tail, and nothing was appended since: nobody
+    // may have heard of it.
+    if last.header.prev.doubtful && proven < last.header.base {
+        report.decide(
+            &*host.env,
+            format!("{name}: begun behind a torn tail, and nothing was appended since"),
+        );
         report.ambiguous_tail = true;
     }
     report.proven_index = proven;
@@ -546,7 +570,7 @@ async fn make_durable(
     let Some(last) = last else {
         unreachable!("the records were read from the last segment");
     };
-    let link = if first.index == last.header.base {
+    let before = if first.index == last.header.base {
         last.header.prev
     } else {
         Link {
@@ -554,7 +578,12 @@ async fn make_durable(
             generation: last.header.generation,
             end: first.offset,
             crc: first.prev_crc,
+            doubtful: false,
         }
+    };
+    let link = Link {
+        doubtful: report.ambiguous_tail,
+        ..before
     };
     let entries: Vec<Entry> = unproven.into_iter().map(|(_, entry)| entry).collect();
     let (from, to) = (first.index, tail.end.index.prev());

@@ -19,9 +19,11 @@ pub struct Report {
     /// The log was cut here: file and offset of the first bad record.
     pub torn_tail: Option<(PathBuf, u64)>,
     /// The cut could also be a durable record that rotted: the node should not
-    /// vote before it caught up (Protocol-Aware Recovery, FAST'18).
+    /// vote before it caught up (Protocol-Aware Recovery, FAST'18). Said until
+    /// something was appended.
     pub ambiguous_tail: bool,
-    /// One slot of the hard state was bad; the other one was taken.
+    /// One slot of the hard state was bad; the other one was taken. Said until
+    /// a newer one was written.
     pub bad_hard_state_slot: bool,
     /// Files without meaning: unfinished, dead or hidden. The unfinished ones
     /// are gone already, the others are left to the cleaner.

@@ -12,10 +12,10 @@ use crate::ids::Index;
 /// has made sure that there is a store, so that nothing has to be created.
 pub(crate) async fn survey(host: &Host, dir: &Dir, names: &[String]) -> Result<Report> {
     let mut report = Report::default();
-    let found = look(host, dir, names, &mut report).await?;
+    let options = Options::default();
+    let found = look(host, dir, names, &options, &mut report).await?;
     let snapshot = found.snapshot.as_ref().map(|s| s.meta().clone());
     let end = snapshot.as_ref().map_or(Index(0), |meta| meta.last_index);
-    let options = Options::default();
     let live = follow(
         host,
         dir,

@@ -2,7 +2,7 @@
 
 use afterimage_engine::{Event, Index, SnapshotMeta};
 
-use super::{Judge, Model, StoreModel, broken};
+use super::{Harm, Judge, Model, StoreModel, broken};
 use crate::trace::{Contents, Record, What};
 use crate::verdict::{Invariant::AckedDurable as RULE, Violation};
 
@@ -18,7 +18,10 @@ impl Judge for AckedDurable {
             return Ok(());
         };
         let found = match &record.what {
-            What::Up(contents) | What::Read(contents) => check(&node.store, contents),
+            // Of a bad disk, see `corruption-reported`.
+            What::Up(contents) | What::Read(contents) if node.harm == Harm::None => {
+                check(&node.store, contents)
+            }
             What::Engine(Event::SnapshotSaved { meta }) => check_newer(&node.store, meta),
             What::Engine(Event::SnapshotInstalled { meta, kept_suffix }) => {
                 check_newer(&node.store, meta)
@@ -33,6 +36,16 @@ impl Judge for AckedDurable {
 /// Whether everything that `store` acknowledged is in `contents`.
 pub(super) fn check(store: &StoreModel, contents: &Contents) -> Result<(), String> {
     check_hard_state(store, contents)?;
+    check_log(store, contents, store.durable_index())
+}
+
+/// Whether the snapshot is there, and every acknowledged entry behind it `upto`
+/// an index.
+pub(super) fn check_log(
+    store: &StoreModel,
+    contents: &Contents,
+    upto: Index,
+) -> Result<(), String> {
     check_snapshot(store, contents)?;
     if store.discarded_by(contents) {
         return Ok(());
@@ -41,7 +54,7 @@ pub(super) fn check(store: &StoreModel, contents: &Contents) -> Result<(), Strin
     let covered = contents.snapshot.map_or(Index(0), |(last, ..)| last);
     let mut needed = covered.next();
     let first = contents.entries.first().map_or(Index(1), |e| e.index);
-    while needed <= store.durable_index() {
+    while needed <= store.durable_index().min(upto) {
         let expected = store.entry(needed);
         let offset = needed.0.checked_sub(first.0).map(|n| n as usize);
         let found = offset.and_then(|n| contents.entries.get(n)).copied();
@@ -63,7 +76,7 @@ pub(super) fn check(store: &StoreModel, contents: &Contents) -> Result<(), Strin
     Ok(())
 }
 
-fn check_hard_state(store: &StoreModel, contents: &Contents) -> Result<(), String> {
+pub(super) fn check_hard_state(store: &StoreModel, contents: &Contents) -> Result<(), String> {
     let (acked, found) = (store.hard_state(), contents.hard_state);
     if found.term < acked.term {
         return Err(format!(

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use afterimage_engine::{Index, NodeId, Term};
 
-use super::{Judge, Model, State, broken};
+use super::{Harm, Judge, Model, State, broken};
 use crate::trace::{Record, What};
 use crate::verdict::{Invariant::Converges as RULE, Violation};
 
-/// Safety first, then liveness: this speaks about runs that healed.
+/// Safety first, then liveness: this speaks about runs that healed. A member
+/// whose disk went bad does not heal: it need not be up, and need not keep up.
 #[derive(Default, Clone)]
 pub struct Converges {
     healed: bool,
@@ -78,10 +79,12 @@ impl Converges {
         if !self.converged {
             return Err("the run ended before the cluster converged".to_owned());
         }
-        if let Some(id) = model.nodes.keys().find(|id| !self.finals.contains_key(id)) {
+        let sound = |id: &NodeId| model.node(*id).harm == Harm::None;
+        let mut nodes = model.nodes.keys().filter(|id| sound(id));
+        if let Some(id) = nodes.find(|id| !self.finals.contains_key(id)) {
             return Err(format!("n{id} did not report its final state"));
         }
-        let Some((first_id, first)) = self.finals.first_key_value() else {
+        let Some((first_id, first)) = self.finals.iter().find(|(id, _)| sound(id)) else {
             return Err("no member reported its final state".to_owned());
         };
         let term = self.finals.values().map(|f| f.term).max();
@@ -95,6 +98,9 @@ impl Converges {
         }
         for (id, other) in &self.finals {
             if other.applied != first.applied {
+                if !sound(id) {
+                    continue;
+                }
                 return Err(format!(
                     "n{first_id} applied up to {}, n{id} up to {}",
                     first.applied, other.applied
@@ -116,7 +122,7 @@ fn down(model: &Model) -> String {
     let down: Vec<String> = model
         .nodes
         .iter()
-        .filter(|(_, node)| node.state != State::Up)
+        .filter(|(_, node)| node.state != State::Up && node.harm == Harm::None)
         .map(|(id, _)| format!("n{id}"))
         .collect();
     if down.is_empty() {
@@ -133,6 +139,22 @@ mod tests {
 
     fn start() -> Stream {
         Stream::new().up(1, empty()).up(2, empty()).healed()
+    }
+
+    #[test]
+    fn a_member_with_a_bad_disk_may_stay_behind() {
+        let bad = || start().rotten(2);
+        bad()
+            .killed(2)
+            .converged(true)
+            .last(1, true, 3, 9, 7)
+            .passes();
+        let behind = || bad().converged(true).last(1, true, 3, 9, 7);
+        behind().last(2, false, 3, 8, 6).passes();
+        // But where it is, it agrees.
+        behind().last(2, false, 3, 9, 6).breaks(RULE);
+        let sound = start().rotten(2).killed(1).converged(true);
+        sound.breaks(RULE);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod acked_durable;
 mod converges;
+mod corruption_reported;
 mod election_safety;
 mod follower_commit;
 mod fresh_reads;
@@ -29,7 +30,7 @@ pub(crate) mod testing;
 use std::fmt;
 use std::hash::Hash;
 
-pub use model::{Committed, Model, NodeModel, State};
+pub use model::{Committed, Harm, Model, NodeModel, State};
 pub use span::Span;
 pub use store_model::{Snapshot, StoreModel};
 
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Box<dyn Judge>> {
 /// Those that look at one store at a time.
 fn of_a_store() -> Vec<Box<dyn Judge>> {
     vec![
+        Box::new(corruption_reported::CorruptionReported::default()),
         Box::new(acked_durable::AckedDurable),
         Box::new(no_resurrection::NoResurrection),
         Box::new(log_contiguous::LogContiguous),
@@ -134,6 +136,7 @@ impl Judges {
         for (id, node) in &self.model.nodes {
             id.hash(&mut memory);
             node.store.hash(&mut memory);
+            node.harm.hash(&mut memory);
         }
         for judge in &self.judges {
             judge.remember(&mut memory);

@@ -6,6 +6,7 @@ use afterimage_engine::{EntryId, Event, Index, NodeId, Term};
 
 use super::span::Span;
 use super::store_model::StoreModel;
+use crate::disk::{DamageKind, OpOutcome};
 use crate::trace::{Record, What};
 
 /// The cluster as its events describe it. A judge sees it as it was *before*
@@ -33,6 +34,35 @@ pub struct NodeModel {
     pub state: State,
     /// The commit index of this incarnation.
     pub commit: Index,
+    /// The worst that befell its disk so far.
+    pub harm: Harm,
+}
+
+/// A latent fault of a disk: it holds other bytes than it acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Harm {
+    #[default]
+    None,
+    /// Checksums show it.
+    Seen,
+    /// The newest that was written may be missing as if it had never been.
+    Unseen,
+}
+
+impl Harm {
+    /// What the record says about the disk of its node.
+    pub fn of(what: &What) -> Self {
+        match what {
+            What::Fault { kind } if DamageKind::ALL.iter().any(|k| k.receipt() == *kind) => {
+                Harm::Seen
+            }
+            What::Disk(op) => match op.outcome {
+                OpOutcome::Injected(fault) if fault.is_latent() => Harm::Unseen,
+                _ => Harm::None,
+            },
+            _ => Harm::None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,13 +98,17 @@ impl Model {
     pub fn apply(&mut self, record: &Record) {
         let Some(id) = record.node else { return };
         let node = self.nodes.entry(id).or_default();
+        node.harm = node.harm.max(Harm::of(&record.what));
         match &record.what {
             What::Boot { .. } => {
                 node.state = State::Opening;
                 node.commit = Index(0);
             }
             What::Up(contents) => {
-                node.store.recovered(contents);
+                // What could not be read stays promised.
+                if contents.unreadable.is_none() {
+                    node.store.recovered(contents);
+                }
                 node.state = State::Up;
                 node.commit = node.store.snapshot_index();
             }

@@ -1,6 +1,6 @@
 //! recovery-available: without latent corruption a node always comes up again.
 
-use super::{Judge, Model, broken};
+use super::{Harm, Judge, Model, broken};
 use crate::trace::{Record, What};
 use crate::verdict::{Invariant::RecoveryAvailable as RULE, Violation};
 
@@ -17,13 +17,16 @@ impl Judge for RecoveryAvailable {
                 What::OpenFailed {
                     error,
                     excused: false,
+                    ..
                 }
                 | What::Died {
                     error,
                     excused: false,
+                    ..
                 },
-                Some((id, _)),
-            ) => broken(RULE, format!("n{id}: {error}")),
+                // Of a bad disk, see `corruption-reported`.
+                Some((id, node)),
+            ) if node.harm == Harm::None => broken(RULE, format!("n{id}: {error}")),
             _ => Ok(()),
         }
     }

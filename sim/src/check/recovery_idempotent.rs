@@ -7,7 +7,7 @@ use std::hash::Hash;
 use afterimage_engine::NodeId;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Judge, Model, StoreModel, acked_durable, broken, no_resurrection};
+use super::{Harm, Judge, Model, StoreModel, acked_durable, broken, no_resurrection};
 use crate::trace::{Contents, Record, What};
 use crate::verdict::{Invariant::RecoveryIdempotent as RULE, Violation};
 
@@ -38,6 +38,10 @@ impl Judge for RecoveryIdempotent {
             return Ok(());
         };
         let boot = self.nodes.entry(id).or_default();
+        if Harm::of(&record.what) != Harm::None {
+            boot.seen = None; // It is another image now.
+        }
+        let bad_disk = node.harm != Harm::None;
         let found = match &record.what {
             What::Boot { .. } => {
                 boot.settled = !boot.ran;
@@ -49,6 +53,10 @@ impl Judge for RecoveryIdempotent {
                     boot.seen = None;
                 }
                 boot.ran = false;
+                Ok(())
+            }
+            // The copy lost its cache, and shows what the original may not see.
+            What::Reopened { contents } if bad_disk && (!boot.settled || contents.is_err()) => {
                 Ok(())
             }
             What::Reopened { contents } => boot.reopened(contents),

@@ -3,7 +3,7 @@
 
 use afterimage_engine::Index;
 
-use super::{Judge, Model, broken};
+use super::{Harm, Judge, Model, broken};
 use crate::trace::{Contents, Record};
 use crate::verdict::{Invariant::SnapshotCoversLog as RULE, Violation};
 
@@ -12,10 +12,14 @@ pub struct SnapshotCoversLog;
 
 impl Judge for SnapshotCoversLog {
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
-        let (Some(contents), Some((id, _))) = (record.what.contents(), model.node_of(record))
+        let (Some(contents), Some((id, node))) = (record.what.contents(), model.node_of(record))
         else {
             return Ok(());
         };
+        // Of a bad disk, see `corruption-reported`.
+        if contents.corrupt && node.harm != Harm::None {
+            return Ok(());
+        }
         check(contents).or_else(|what| broken(RULE, format!("n{id}: {what}")))
     }
 }

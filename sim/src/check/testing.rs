@@ -2,12 +2,13 @@
 
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::{Body, Message};
+use afterimage_engine::store::Report;
 use afterimage_engine::{
     EntryId, Event, HardState, Index, Membership, NodeId, Role, SnapshotMeta, Term,
 };
 
 use super::Judges;
-use crate::disk::CrashReport;
+use crate::disk::{CrashReport, DamageKind, FaultKind, OpKind, OpOutcome, OpRecord};
 use crate::trace::{Contents, Operation, Record, What};
 use crate::verdict::{Invariant, Violation};
 
@@ -160,11 +161,63 @@ impl Stream {
     }
     pub fn open_failed(self, node: u64, excused: bool) -> Self {
         let error = "bad".to_owned();
-        self.push(Some(node), What::OpenFailed { error, excused })
+        let corrupt = false;
+        self.push(
+            Some(node),
+            What::OpenFailed {
+                error,
+                excused,
+                corrupt,
+            },
+        )
     }
     pub fn died(self, node: u64, excused: bool) -> Self {
         let error = "bad".to_owned();
-        self.push(Some(node), What::Died { error, excused })
+        let corrupt = false;
+        self.push(
+            Some(node),
+            What::Died {
+                error,
+                excused,
+                corrupt,
+            },
+        )
+    }
+    /// The open fails with an error that names a corruption.
+    pub fn open_refused(self, node: u64) -> Self {
+        let what = What::OpenFailed {
+            error: "log-1 is corrupt at offset 512".to_owned(),
+            excused: false,
+            corrupt: true,
+        };
+        self.push(Some(node), what)
+    }
+    /// A bit of its disk rots.
+    pub fn rotten(self, node: u64) -> Self {
+        let kind = DamageKind::Rot.receipt();
+        self.push(Some(node), What::Fault { kind })
+    }
+    /// A write of its disk is acknowledged and lost.
+    pub fn lost_write(self, node: u64) -> Self {
+        let op = OpRecord {
+            n: 1,
+            kind: OpKind::Sync,
+            path: "raft/hardstate".to_owned(),
+            to: None,
+            offset: 0,
+            len: 0,
+            outcome: OpOutcome::Injected(FaultKind::Lost),
+        };
+        self.push(Some(node), What::Disk(op))
+    }
+    /// What an open says that it found.
+    pub fn recovered(self, node: u64, ambiguous_tail: bool, bad_hard_state_slot: bool) -> Self {
+        let report = Report {
+            ambiguous_tail,
+            bad_hard_state_slot,
+            ..Report::default()
+        };
+        self.event(node, Event::Recovered(Box::new(report)))
     }
     pub fn reopened(self, node: u64, contents: Contents) -> Self {
         let contents = Ok(contents);

@@ -254,6 +254,12 @@ impl FileHashes {
 /// Preparing.
 impl Cutter {
     pub(super) fn of(state: &State) -> Self {
+        if state.read_only {
+            // There is nothing to choose: all of it is lost.
+            let mut lost = state.fork();
+            lost.power_cut(&Fates::Lose, false);
+            return Cutter::of(&lost);
+        }
         let mut pending = Pending::of(state);
         let units = pending.units(&state.profile);
         pending.number(&units, &state.profile);

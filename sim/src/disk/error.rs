@@ -16,12 +16,17 @@ pub(super) enum DiskError {
     PowerLost,
     #[error("injected {0}")]
     Injected(FaultKind),
+    #[error("the filesystem is read-only since an error")]
+    ReadOnly,
+    #[error("the sector at offset {0} is unreadable")]
+    Unreadable(u64),
 }
 
 impl From<DiskError> for io::Error {
     fn from(error: DiskError) -> io::Error {
         let kind = match error {
             DiskError::Injected(FaultKind::Enospc) => io::ErrorKind::StorageFull,
+            DiskError::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
             // EIO has no kind of its own: the real one arrives as `Other` too.
             _ => io::ErrorKind::Other,
         };
@@ -45,9 +50,13 @@ pub fn is_power_lost(error: &io::Error) -> bool {
     disk_error(error) == Some(DiskError::PowerLost)
 }
 
-/// Whether the error was injected: by a fail trigger, or by a space limit.
+/// Whether the error was injected: by a fail trigger, by a space limit, or by
+/// what an injected fault left behind.
 pub fn is_injected(error: &io::Error) -> bool {
-    matches!(disk_error(error), Some(DiskError::Injected(_)))
+    matches!(
+        disk_error(error),
+        Some(DiskError::Injected(_) | DiskError::ReadOnly | DiskError::Unreadable(_))
+    )
 }
 
 /// Whether a fault of the plan is to blame for this error of the engine.
@@ -58,4 +67,10 @@ pub(crate) fn is_excused(error: &EngineError) -> bool {
         EngineError::Poisoned => true,
         _ => false,
     }
+}
+
+/// Whether the engine says that its files are corrupt: such an error names the
+/// file and the offset.
+pub(crate) fn is_corruption(error: &EngineError) -> bool {
+    matches!(error, EngineError::Corrupt { .. })
 }

@@ -34,6 +34,12 @@ impl SectorData {
         Arc::new(SectorData { hash, bytes })
     }
 
+    /// A copy that no other sector shares, zeros included.
+    pub fn alone(bytes: [u8; SECTOR]) -> Arc<Self> {
+        let hash = SectorData::new(bytes).hash;
+        Arc::new(SectorData { hash, bytes })
+    }
+
     /// An allocated sector of zeros; all of them share their memory.
     pub fn zeros() -> Arc<Self> {
         ZEROS.clone()

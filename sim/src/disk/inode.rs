@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::decay::Decay;
 use super::image::{Image, Piece, SECTOR, Sector, SectorData, pieces};
 use super::keep::OpId;
 
@@ -71,6 +72,8 @@ pub(super) struct Inode {
     lying: bool,
     /// Every open handle reports each failed sync once, as on Linux.
     pub failed_syncs: u64,
+    /// What became of the disk's sectors by themselves.
+    pub decay: Decay,
 }
 
 impl Inode {
@@ -87,6 +90,7 @@ impl Inode {
             lengths: Vec::new(),
             lying: false,
             failed_syncs: 0,
+            decay: Decay::default(),
         }
     }
 
@@ -260,6 +264,7 @@ impl Inode {
 
     /// Drops the pages that lie from the cache: reads show the disk again.
     pub fn evict(&mut self) {
+        self.show_decay();
         if !self.lying {
             return;
         }
@@ -278,7 +283,7 @@ impl Inode {
     }
 
     /// The latest pending version of each sector, by its place in `pending`.
-    fn tips(&self) -> BTreeMap<u32, usize> {
+    pub fn tips(&self) -> BTreeMap<u32, usize> {
         let versions = self.pending.iter().enumerate();
         versions
             .map(|(place, version)| (version.sector, place))
@@ -302,7 +307,7 @@ impl Inode {
 impl Inode {
     /// Whether a power cut would leave the file of this name as it is.
     pub fn at_rest(&self, name: &str) -> bool {
-        let clean = !self.has_pending() && self.failed_syncs == 0;
+        let clean = !self.has_pending() && self.failed_syncs == 0 && !self.decay.is_hidden();
         clean && self.open == 0 && self.linked && *self.name == *name
     }
 
@@ -317,5 +322,6 @@ impl Inode {
         self.lengths.clear();
         self.lying = false;
         self.failed_syncs = 0;
+        self.decay.shown();
     }
 }

@@ -25,6 +25,7 @@
 
 mod crash;
 mod cutter;
+mod decay;
 mod error;
 mod fates;
 mod freed;
@@ -53,7 +54,8 @@ use afterimage_engine::fs::Fs;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use cutter::Cutter;
-pub(crate) use error::is_excused;
+pub use decay::{Damage, DamageKind};
+pub(crate) use error::{is_corruption, is_excused};
 pub use error::{is_fenced, is_injected, is_power_lost};
 pub use fates::Fates;
 pub use keep::{Keep, OpId, Part, Unit};
@@ -114,20 +116,35 @@ impl SimFs {
 
     /// The power is cut now, or was when an armed crash fired. Everything that
     /// was pending is durable or gone; the handles are fenced.
+    ///
+    /// After an error that made the filesystem read-only all of it is gone,
+    /// whatever the fates.
     pub fn power_cut(&self, fates: &Fates) -> CrashReport {
-        self.disk.state().power_cut(fates, true)
+        self.resolve(fates, true)
     }
 
     /// The same without the report, in about half the time.
     pub fn power_cut_unreported(&self, fates: &Fates) {
-        self.disk.state().power_cut(fates, false);
+        self.resolve(fates, false);
+    }
+
+    fn resolve(&self, fates: &Fates, wanted: bool) -> CrashReport {
+        let mut state = self.disk.state();
+        match state.read_only {
+            true => state.power_cut(&Fates::Lose, wanted),
+            false => state.power_cut(fates, wanted),
+        }
     }
 
     /// Everything that is pending, in the order of the operations: the units
     /// that [`Fates::Explicit`] can keep. Superseded versions are included;
     /// of several kept versions of one sector the latest is taken.
     pub fn pending(&self) -> Vec<Unit> {
-        self.disk.state().pending()
+        let state = self.disk.state();
+        match state.read_only {
+            true => Vec::new(),
+            false => state.pending(),
+        }
     }
 
     /// A sync of the whole filesystem: everything but pages that lie after a
@@ -181,6 +198,18 @@ impl SimFs {
     /// Drops clean and lying pages: cached reads now show what the disk has.
     pub fn evict(&self) {
         self.disk.state().evict();
+    }
+
+    /// Harms what the disk holds, behind the cache's back; `draw` chooses what
+    /// the damage leaves open. The damage with its place, or `None` if there is
+    /// no such place.
+    pub fn damage(&self, damage: &Damage, draw: u64) -> Option<Damage> {
+        self.disk.state().damage(damage, draw)
+    }
+
+    /// Whether an error made the filesystem read-only.
+    pub fn is_read_only(&self) -> bool {
+        self.disk.state().read_only
     }
 }
 
@@ -244,7 +273,8 @@ impl SimFs {
 
     /// A hash of what [`SimFs::durable_files`] and [`SimFs::cached_files`] show,
     /// and of the directories. It costs the number of names: the hashes of the
-    /// contents are kept up to date by each write.
+    /// contents are kept up to date by each write. Which sectors are unreadable
+    /// is not in it.
     pub fn image_hash(&self) -> u64 {
         let state = self.disk.state();
         let disk = names_hash(&names::reachable(&state.names.disk), |inode| {

@@ -130,16 +130,45 @@ pub enum FaultKind {
     Enospc,
     /// A read or write of fewer bytes than asked for, but at least one.
     Short,
+    /// An I/O error after which the filesystem is read-only until the power was
+    /// off: nothing that is pending reaches the disk any more, reads go on.
+    Erofs,
+    /// An I/O error of an operation that was done all the same. Of a read,
+    /// which does nothing, the same as `Eio`.
+    EioDone,
+    /// A sync says `Ok` but one of its sectors never reaches the disk. No error
+    /// anywhere: a latent fault, like the next one.
+    Lost,
+    /// A sync says `Ok` but one of its sectors went to the place of another
+    /// one, of this file or of another.
+    Misdirected,
 }
 
 impl FaultKind {
-    pub const ALL: [FaultKind; 3] = [FaultKind::Eio, FaultKind::Enospc, FaultKind::Short];
+    pub const ALL: [FaultKind; 7] = [
+        FaultKind::Eio,
+        FaultKind::Enospc,
+        FaultKind::Short,
+        FaultKind::Erofs,
+        FaultKind::EioDone,
+        FaultKind::Lost,
+        FaultKind::Misdirected,
+    ];
+
+    /// Whether it strikes syncs only, and without an error.
+    pub fn is_latent(self) -> bool {
+        matches!(self, FaultKind::Lost | FaultKind::Misdirected)
+    }
 
     pub fn as_str(self) -> &'static str {
         match self {
             FaultKind::Eio => "eio",
             FaultKind::Enospc => "enospc",
             FaultKind::Short => "short",
+            FaultKind::Erofs => "erofs",
+            FaultKind::EioDone => "eio-done",
+            FaultKind::Lost => "lost",
+            FaultKind::Misdirected => "misdirected",
         }
     }
 }

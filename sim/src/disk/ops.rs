@@ -61,6 +61,10 @@ impl State {
 
     pub fn create_new(&mut self, at: &mut Attempt, path: &str) -> io::Result<(u64, u64)> {
         let inode = self.create(at, path)?;
+        if at.fault == Some(FaultKind::EioDone) {
+            // Nobody gets the handle.
+            return Err(at.inject(FaultKind::EioDone));
+        }
         Ok(self.opened(inode))
     }
 
@@ -183,6 +187,9 @@ impl State {
         offset: u64,
     ) -> io::Result<usize> {
         let len = self.short_len(at, buf.len());
+        self.peek(inode)
+            .readable(offset, len)
+            .map_err(|bad| at.unreadable(bad))?;
         let read = self.peek(inode).read(&mut buf[..len], offset);
         at.len = read as u64;
         Ok(read)
@@ -201,6 +208,9 @@ impl State {
             return Err(at.inject(FaultKind::Eio));
         }
         let len = self.short_len(at, bytes.len());
+        self.peek(inode)
+            .mergeable(offset, len)
+            .map_err(|bad| at.unreadable(bad))?;
         let fits = self.fits(inode, offset, len);
         if fits < len {
             let error = at.inject(FaultKind::Enospc);
@@ -322,6 +332,10 @@ impl State {
             *seen = file.failed_syncs;
             return Err(at.inject(fault));
         }
+        if at.fault.is_some_and(FaultKind::is_latent) {
+            self.lose_sector(at, inode);
+        }
+        let file = self.file(inode);
         file.sync();
         let failed = std::mem::replace(seen, file.failed_syncs);
         if self.profile.sync_persists_name {
@@ -337,6 +351,9 @@ impl State {
     }
 
     pub fn sync_all(&mut self) {
+        if self.read_only {
+            return;
+        }
         for inode in self.inodes.values_mut() {
             if inode.has_pending() {
                 Arc::make_mut(inode).sync();
@@ -348,20 +365,20 @@ impl State {
 
     pub fn evict(&mut self) {
         for inode in self.inodes.values_mut() {
-            if inode.has_pending() {
+            if inode.has_pending() || inode.decay.is_hidden() {
                 Arc::make_mut(inode).evict();
             }
         }
     }
 
-    fn peek(&self, inode: u64) -> &Inode {
+    pub(super) fn peek(&self, inode: u64) -> &Inode {
         match self.inodes.get(&inode) {
             Some(file) => file,
             None => panic!("inode {inode} is gone while a handle or a name refers to it"),
         }
     }
 
-    fn file(&mut self, inode: u64) -> &mut Inode {
+    pub(super) fn file(&mut self, inode: u64) -> &mut Inode {
         match self.inodes.get_mut(&inode) {
             Some(file) => Arc::make_mut(file),
             None => panic!("inode {inode} is gone while a handle or a name refers to it"),

@@ -27,6 +27,8 @@ pub(super) enum Draw {
     Torn,
     Atomic,
     Garbage,
+    LostSector,
+    WrongPlace,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub(super) struct State {
     /// All operations ever.
     pub calls: u64,
     pub power_lost: bool,
+    /// An error made the filesystem read-only, until the power is off.
+    pub read_only: bool,
     pub armed: Armed,
     /// Sectors that may be allocated in all.
     pub limit: Option<u64>,
@@ -130,6 +134,7 @@ impl State {
             n: 0,
             calls: 0,
             power_lost: false,
+            read_only: false,
             armed: Armed::default(),
             limit: None,
             short: Ratio::default(),
@@ -172,6 +177,7 @@ impl State {
     pub fn power_on(&mut self) {
         self.stop();
         self.power_lost = false;
+        self.read_only = false;
         self.boot = 0;
         self.n = 0;
     }
@@ -243,7 +249,16 @@ impl State {
             Some(CrashPoint::Mid) if !tears(call.kind) => self.coin(Draw::Atomic, &attempt, 0),
             _ => true,
         };
+        let refused = self.read_only && call.kind.mutates() && !self.exists_already(call);
         let result = match attempt.fault {
+            _ if refused => Err(DiskError::ReadOnly.into()),
+            Some(FaultKind::Erofs) => {
+                self.read_only = true;
+                Err(attempt.inject(FaultKind::Erofs))
+            }
+            Some(FaultKind::EioDone) if call.kind.mutates() => {
+                body(self, &mut attempt).and_then(|_| Err(attempt.inject(FaultKind::EioDone)))
+            }
             Some(fault) if !acts_out(call.kind, fault) => Err(attempt.inject(fault)),
             _ if done => body(self, &mut attempt),
             _ => Err(DiskError::PowerLost.into()),
@@ -260,6 +275,14 @@ impl State {
         };
         self.record(call, attempt.len, outcome);
         result
+    }
+
+    /// Whether it would create what is there, which a read-only filesystem
+    /// answers like any other.
+    fn exists_already(&self, call: Call<'_>) -> bool {
+        let creates = matches!(call.kind, OpKind::Create | OpKind::CreateDir);
+        let exists = |path: &str| path.is_empty() || self.names.cache.contains_key(path);
+        creates && matches!(call.on, On::Path(path) if exists(path))
     }
 
     fn capture(&mut self, call: Call<'_>, name: &Arc<str>) {
@@ -342,5 +365,8 @@ fn acts_out(kind: OpKind, fault: FaultKind) -> bool {
         FaultKind::Short => true,
         FaultKind::Eio => matches!(kind, OpKind::Write | OpKind::Sync),
         FaultKind::Enospc => kind == OpKind::Sync,
+        FaultKind::Lost | FaultKind::Misdirected => true,
+        // Dealt with where the operation is carried out.
+        FaultKind::Erofs | FaultKind::EioDone => false,
     }
 }

@@ -76,7 +76,8 @@ pub struct CrashTrigger {
 }
 
 /// The `nth` (from 1) matching operation (reads included) fails. `Short` counts
-/// only reads and writes of two bytes or more.
+/// only reads and writes of two bytes or more, `Lost` and `Misdirected` only
+/// syncs of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailTrigger {
     pub pattern: Pattern,
@@ -128,7 +129,10 @@ impl Armed {
     pub fn fail(&mut self, kind: OpKind, name: &str, len: u64) -> Option<FaultKind> {
         let mut fired = None;
         self.fails.retain_mut(|trigger| {
-            let applies = trigger.fault != FaultKind::Short || can_be_short(kind, len);
+            let applies = match trigger.fault {
+                FaultKind::Short => can_be_short(kind, len),
+                fault => !fault.is_latent() || kind == OpKind::Sync,
+            };
             if !applies || !trigger.pattern.matches(kind, name) {
                 return true;
             }

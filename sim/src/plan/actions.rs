@@ -6,7 +6,9 @@ use super::fields::{Line, Visit};
 use super::text::Problem;
 use super::words::{DATA_BYTES_MAX, POSITION_MAX, Word, quote};
 use super::{Action, Side, StoreEntry, StoreOp, Target};
-use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, FaultKind, OpKind, Pattern};
+use crate::disk::{
+    CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, OpKind, Pattern,
+};
 
 const HOUR_MS: u64 = 3_600_000;
 const NTH_MAX: u64 = 1_000_000;
@@ -24,6 +26,7 @@ impl Action {
             Action::Full { .. } => "full",
             Action::Evict { .. } => "evict",
             Action::Slow { .. } => "slow",
+            Action::Damage { damage, .. } => damage_name(damage),
             Action::Store(op) => match op {
                 StoreOp::Append { .. } => "append",
                 StoreOp::Truncate { .. } => "truncate",
@@ -42,6 +45,7 @@ impl Action {
                 StoreOp::Full { .. } => "full",
                 StoreOp::Space => "space",
                 StoreOp::Evict => "evict",
+                StoreOp::Damage(damage) => damage_name(damage),
                 StoreOp::Check => "check",
             },
         }
@@ -70,6 +74,7 @@ impl Action {
             | Action::Fail { target, .. }
             | Action::Full { target, .. }
             | Action::Evict { target }
+            | Action::Damage { target, .. }
             | Action::Slow { target, .. } => match target {
                 Target::Node(id) if !member(id) => beyond("target", id.print(), members()),
                 _ => Ok(()),
@@ -135,6 +140,14 @@ pub(super) fn cluster_actions() -> Vec<Action> {
             factor: 10,
             for_ms: 1000,
         },
+        Action::Damage {
+            target,
+            damage: damage(DamageKind::Rot),
+        },
+        Action::Damage {
+            target,
+            damage: damage(DamageKind::Unreadable),
+        },
     ]
 }
 
@@ -183,10 +196,29 @@ pub(super) fn store_actions() -> Vec<Action> {
         StoreOp::Full { bytes: 0 },
         StoreOp::Space,
         StoreOp::Evict,
+        StoreOp::Damage(damage(DamageKind::Rot)),
+        StoreOp::Damage(damage(DamageKind::Unreadable)),
         StoreOp::Check,
     ]
     .map(Action::Store)
     .into()
+}
+
+/// Of any file, at any place.
+fn damage(kind: DamageKind) -> Damage {
+    Damage {
+        kind,
+        file: "*".to_string(),
+        sector: None,
+        bit: None,
+    }
+}
+
+fn damage_name(damage: &Damage) -> &'static str {
+    match damage.kind {
+        DamageKind::Rot => "rot",
+        DamageKind::Unreadable => "unreadable",
+    }
 }
 
 fn any_operation() -> Pattern {
@@ -212,6 +244,17 @@ impl Line for FailTrigger {
         v.key("op", &mut self.pattern)?;
         v.number("nth", &mut self.nth, 1..=NTH_MAX)?;
         v.key("fault", &mut self.fault)
+    }
+}
+
+impl Line for Damage {
+    fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
+        v.key("file", &mut self.file)?;
+        v.option("sector", &mut self.sector)?;
+        match self.kind {
+            DamageKind::Rot => v.option("bit", &mut self.bit),
+            DamageKind::Unreadable => Ok(()),
+        }
     }
 }
 
@@ -266,6 +309,10 @@ impl Line for Action {
                 v.number("for", for_ms, 0..=HOUR_MS)
             }
             Action::Evict { target } => v.word("target", target),
+            Action::Damage { target, damage } => {
+                v.word("target", target)?;
+                damage.visit(v)
+            }
             Action::Slow {
                 target,
                 factor,
@@ -329,6 +376,7 @@ impl Line for StoreOp {
             }
             StoreOp::Cut { keep } => v.option("keep", keep),
             StoreOp::Fail(trigger) => trigger.visit(v),
+            StoreOp::Damage(damage) => damage.visit(v),
             StoreOp::Full { bytes } => v.number("bytes", bytes, 0..=SPACE_BYTES_MAX),
             StoreOp::Clean { background } | StoreOp::Prepare { background } => {
                 v.flag("background", background)

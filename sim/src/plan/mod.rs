@@ -21,7 +21,7 @@ pub use text::{PlanError, Problem};
 
 use afterimage_engine::{Index, NodeId, Phase, Term};
 
-use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, Keep, Pattern};
+use crate::disk::{CrashPoint, CrashTrigger, Damage, FailTrigger, Keep, Pattern};
 use crate::rng::Ratio;
 
 /// The scenario whose steps drive one store directly: all of them are
@@ -164,6 +164,9 @@ pub enum Action {
     },
     /// Cached pages of the target that lie are dropped.
     Evict { target: Target },
+    /// A durable sector of the target goes bad. What the plan leaves open is
+    /// chosen by hash(seed, step id), and written back.
+    Damage { target: Target, damage: Damage },
     /// Disk operations of the target take `factor` times as long, for a while.
     Slow {
         target: Target,
@@ -251,6 +254,9 @@ pub enum StoreOp {
     Space,
     /// Drops cached pages that lie.
     Evict,
+    /// A durable sector goes bad. What the plan leaves open is chosen by
+    /// hash(seed, step id), and written back.
+    Damage(Damage),
     /// Reads everything back and asks the judges.
     Check,
 }

@@ -13,6 +13,7 @@
 //! s6 @1500 crash n2 during=recovery op=* nth=5    # in the open that follows
 //! s7 kill follower.1 down=200              # without @: at 0
 //! s8 @2000 fail n1 op=sync nth=2 fault=eio
+//! s9 @2500 rot n3 file=log-* sector=2 bit=17
 //! ```
 //!
 //! `scenario` is the only section that must be there. A key that is left out

@@ -41,6 +41,30 @@ impl Word for Pattern {
     }
 }
 
+/// The name of a file, or a pattern of names.
+impl Word for String {
+    fn print(&self) -> String {
+        self.clone()
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        match text.is_empty() {
+            false => Ok(text.to_owned()),
+            true => Err("a name such as hardstate or log-*".to_string()),
+        }
+    }
+}
+
+/// A place.
+impl Word for u32 {
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("a number from 0 to {}", u32::MAX))
+    }
+}
+
 impl Word for Keep {
     fn print(&self) -> String {
         self.to_string()
@@ -145,7 +169,8 @@ choice!(CrashPoint: Before = "before", Mid = "mid", After = "after");
 choice!(Phase: Recovery = "recovery", Append = "append", Roll = "roll", Truncate = "truncate",
     HardState = "hard-state", Prepare = "prepare", SnapshotSave = "snapshot-save",
     SnapshotInstall = "snapshot-install", Clean = "clean");
-choice!(FaultKind: Eio = "eio", Enospc = "enospc", Short = "short");
+choice!(FaultKind: Eio = "eio", Enospc = "enospc", Short = "short", Erofs = "erofs",
+    EioDone = "eio-done", Lost = "lost", Misdirected = "misdirected");
 
 impl Word for StoreEntry {
     fn print(&self) -> String {

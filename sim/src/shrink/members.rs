@@ -88,6 +88,7 @@ fn target_mut(action: &mut Action) -> Option<&mut Target> {
         | Action::Fail { target, .. }
         | Action::Full { target, .. }
         | Action::Evict { target }
+        | Action::Damage { target, .. }
         | Action::Slow { target, .. } => Some(target),
         Action::Partition { .. } | Action::Store(_) => None,
     }

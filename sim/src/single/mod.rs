@@ -13,7 +13,9 @@ use afterimage_engine::store::{Batch, Install, Options, Store};
 use afterimage_engine::{Error, HardState, Host, Index, Job, NodeId, Step, Term};
 
 use crate::check::Judges;
-use crate::disk::{Capture, CrashTrigger, Fates, Keep, OpRecord, Pattern, SimFs, is_excused};
+use crate::disk::{
+    Capture, CrashTrigger, Damage, Fates, Keep, OpRecord, Pattern, SimFs, is_corruption, is_excused,
+};
 use crate::env::SimEnv;
 use crate::mutants::MutantInfo;
 use crate::plan::{Action, Plan, StoreOp};
@@ -46,6 +48,8 @@ pub(crate) fn store_options(plan: &Plan, mutant: Option<&MutantInfo>) -> Options
         segment_bytes: cluster.segment_bytes,
         cache_bytes: cluster.cache_bytes as usize,
         chunk_bytes: cluster.chunk_bytes as usize,
+        // What it reports is judged.
+        accept_bad_slot: true,
         mutants: mutant.map(|m| m.engine()).unwrap_or_default(),
     }
 }
@@ -327,8 +331,21 @@ impl Single {
                 self.finish(Task::Writer);
             }
             StoreOp::Evict => self.disk.evict(),
+            StoreOp::Damage(damage) => self.damage(at, &damage)?,
             StoreOp::Check => self.check()?,
         }
+        Ok(())
+    }
+
+    fn damage(&mut self, at: usize, damage: &Damage) -> Applies {
+        let id = self.plan.steps[at].id;
+        let draw = hash(&[self.plan.seed, u64::from(id)]);
+        let damage = self.disk.damage(damage, draw).ok_or("nothing to harm")?;
+        let kind = damage.kind.receipt();
+        self.record(What::Fault { kind });
+        let note = damage.to_string();
+        self.record(What::Step { id, note });
+        self.plan.steps[at].action = Action::Store(StoreOp::Damage(damage));
         Ok(())
     }
 
@@ -537,9 +554,11 @@ impl Single {
         let store = match opened {
             Ok((store, _)) => store,
             Err(e) => {
-                let excused = is_excused(&e);
-                let error = e.to_string();
-                self.record(What::OpenFailed { error, excused });
+                self.record(What::OpenFailed {
+                    error: e.to_string(),
+                    excused: is_excused(&e),
+                    corrupt: is_corruption(&e),
+                });
                 self.disk.kill();
                 return;
             }
@@ -549,7 +568,12 @@ impl Single {
         match contents {
             Ok(contents) => {
                 self.up = Some(Up::new(store));
+                let died = What::died_of(&contents);
                 self.record(What::Up(contents));
+                if let Some(died) = died {
+                    self.close(died);
+                    return;
+                }
                 let contents = twin.reopen();
                 self.record(What::Reopened { contents });
             }
@@ -587,7 +611,12 @@ impl Single {
             }
         };
         let (first, last) = (contents.first_index, contents.last_index);
+        let died = What::died_of(&contents);
         self.record(What::Read(contents));
+        if let Some(died) = died {
+            self.close(died);
+            return Ok(());
+        }
         if self.recorder.violation().is_none() {
             let durable = self.recorder.model().node(NODE).store.durable_index();
             self.judged("ok", &format!("acked-durable       acked up to {durable}"));
@@ -624,11 +653,17 @@ impl Single {
     }
 
     fn died(&mut self, error: &Error) {
+        self.close(What::Died {
+            error: error.to_string(),
+            excused: is_excused(error),
+            corrupt: is_corruption(error),
+        });
+    }
+
+    fn close(&mut self, why: What) {
         self.up = None;
         self.disk.kill();
-        let excused = is_excused(error);
-        let error = error.to_string();
-        self.record(What::Died { error, excused });
+        self.record(why);
     }
 
     /// Whether the armed power cut fired; then its fates are drawn.

@@ -130,19 +130,29 @@ impl Bytes {
                 self.crash_report(report);
             }
             What::Killed => self.u8(3),
-            What::Died { error, excused } => {
+            What::Died {
+                error,
+                excused,
+                corrupt,
+            } => {
                 self.u8(4);
                 self.str(error);
                 self.bool(*excused);
+                self.bool(*corrupt);
             }
             What::Boot { incarnation } => {
                 self.u8(5);
                 self.u64(*incarnation);
             }
-            What::OpenFailed { error, excused } => {
+            What::OpenFailed {
+                error,
+                excused,
+                corrupt,
+            } => {
                 self.u8(6);
                 self.str(error);
                 self.bool(*excused);
+                self.bool(*corrupt);
             }
             What::Up(contents) => {
                 self.u8(7);
@@ -458,6 +468,7 @@ impl Bytes {
             last_index,
             entries,
             unreadable,
+            corrupt,
         } = contents;
         self.hard_state(*hard_state);
         self.option(*snapshot, |b, (last_index, last_term, crc)| {
@@ -469,6 +480,7 @@ impl Bytes {
         self.index(*last_index);
         self.list(entries, |b, e| b.entry_id(*e));
         self.option(unreadable.as_deref(), Self::str);
+        self.bool(*corrupt);
     }
 
     fn operation(&mut self, operation: &Operation) {

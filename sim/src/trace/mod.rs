@@ -43,6 +43,8 @@ pub struct Contents {
     pub entries: Vec<EntryId>,
     /// Why reading the log or the snapshot stopped early.
     pub unreadable: Option<String>,
+    /// That is a corruption, of which the store named the file and the offset.
+    pub corrupt: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -56,19 +58,23 @@ pub enum What {
     /// A node's process was killed; its disk cache lives on.
     Killed,
     /// The node failed by itself (say, a poisoned store) and will be reopened.
-    /// `excused`: an injected runtime fault is to blame.
+    /// `excused`: an injected runtime fault is to blame. `corrupt`: it found
+    /// its files corrupt, and named the file and the offset.
     Died {
         error: String,
         excused: bool,
+        corrupt: bool,
     },
     /// A node starts to open its store; incarnations count from 1.
     Boot {
         incarnation: u64,
     },
     /// The open failed. `excused`: an injected runtime fault reached it.
+    /// `corrupt`: as above.
     OpenFailed {
         error: String,
         excused: bool,
+        corrupt: bool,
     },
     /// The node is up, with this content.
     Up(Contents),
@@ -129,6 +135,17 @@ pub enum What {
 }
 
 impl What {
+    /// Somebody read the store, and found it corrupt: it is closed. `None`:
+    /// it is not.
+    pub fn died_of(contents: &Contents) -> Option<What> {
+        let error = contents.unreadable.clone().filter(|_| contents.corrupt)?;
+        Some(What::Died {
+            error,
+            excused: false,
+            corrupt: true,
+        })
+    }
+
     /// What the node's store held at this moment, if it was read back.
     pub fn contents(&self) -> Option<&Contents> {
         match self {

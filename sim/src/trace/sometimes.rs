@@ -178,13 +178,15 @@ impl Node {
         let failed = match op.outcome {
             OpOutcome::Injected(FaultKind::Enospc)
             | OpOutcome::Refused(std::io::ErrorKind::StorageFull) => return Some("disk-full"),
-            OpOutcome::Injected(FaultKind::Eio)
+            OpOutcome::Injected(FaultKind::Eio | FaultKind::Erofs)
                 if matches!(op.kind, OpKind::Sync | OpKind::SyncDir) =>
             {
                 return Some("sync-failed");
             }
             OpOutcome::Ok
-            | OpOutcome::Injected(FaultKind::Short)
+            | OpOutcome::Injected(
+                FaultKind::Short | FaultKind::EioDone | FaultKind::Lost | FaultKind::Misdirected,
+            )
             | OpOutcome::Crash(CrashPoint::After) => false,
             // Some of it may have been written.
             OpOutcome::Crash(CrashPoint::Mid) => op.kind != OpKind::Write,

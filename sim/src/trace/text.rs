@@ -158,7 +158,7 @@ fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
         What::Killed => say!(out, "killed"),
         What::Died { error, .. } => say!(out, "died", "{}", short_all(error)),
         What::Boot { incarnation } => say!(out, "boot", "incarnation={incarnation}"),
-        What::OpenFailed { error, excused } => {
+        What::OpenFailed { error, excused, .. } => {
             let why = if *excused {
                 " (a fault reached it)"
             } else {
@@ -293,9 +293,8 @@ fn op(out: &mut String, op: &OpRecord) -> fmt::Result {
     match op.outcome {
         OpOutcome::Ok => Ok(()),
         OpOutcome::Refused(kind) => write!(out, "  refused: {kind}"),
-        OpOutcome::Injected(FaultKind::Eio) => out.write_str("  FAULT eio"),
-        OpOutcome::Injected(FaultKind::Enospc) => out.write_str("  FAULT enospc"),
         OpOutcome::Injected(FaultKind::Short) => out.write_str("  short"),
+        OpOutcome::Injected(fault) => write!(out, "  FAULT {fault}"),
         OpOutcome::Crash(CrashPoint::Before) => out.write_str("  CRASH before"),
         OpOutcome::Crash(CrashPoint::Mid) => out.write_str("  CRASH mid"),
         OpOutcome::Crash(CrashPoint::After) => out.write_str("  CRASH after"),

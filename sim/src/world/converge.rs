@@ -6,6 +6,8 @@ use afterimage_engine::NodeId;
 use super::clients::Client;
 use super::member::Life;
 use super::{Happening, Subject, World};
+use crate::check::Harm;
+use crate::disk::Fates;
 use crate::rng::Ratio;
 use crate::trace::What;
 
@@ -14,7 +16,7 @@ const LOOK_US: u64 = 20_000;
 
 impl<S: Subject> World<S> {
     /// No fault from here on.
-    pub(super) fn heal(&mut self) {
+    pub(super) async fn heal(&mut self) {
         self.healed = true;
         self.net.heal();
         for id in (1..=self.nodes()).map(NodeId) {
@@ -27,7 +29,13 @@ impl<S: Subject> World<S> {
             member.recovery_crashes.clear();
             member.waiting = None;
             member.slow_factor = 1;
-            if member.life == Life::Down {
+            if member.disk.is_read_only() {
+                // Somebody starts the machine anew.
+                self.stop_process(id).await;
+                self.member(id).disk.power_cut(&Fates::Lose);
+                self.record(Some(id), What::Killed);
+            }
+            if self.member(id).life == Life::Down {
                 self.boot_in(id, 0);
             }
         }
@@ -70,6 +78,11 @@ impl<S: Subject> World<S> {
         self.finished = true;
     }
 
+    /// A member whose disk went bad need not come up again, nor stay up.
+    fn is_sound(&self, id: NodeId) -> bool {
+        self.recorder.model().node(id).harm == Harm::None
+    }
+
     fn has_converged(&self) -> bool {
         let Some(leader) = self.leader() else {
             return false;
@@ -77,11 +90,15 @@ impl<S: Subject> World<S> {
         let status = self.members[leader.0 as usize - 1].status;
         // Every client has its answer, the witness among them.
         self.clients.iter().all(|c| c.outstanding.is_none())
-            && self.members.iter().all(|m| {
-                m.is_up()
-                    && m.status.term == status.term
-                    && m.status.applied == status.commit
-                    && m.status.leader == (m.id == leader)
-            })
+            && self
+                .members
+                .iter()
+                .filter(|m| self.is_sound(m.id))
+                .all(|m| {
+                    m.is_up()
+                        && m.status.term == status.term
+                        && m.status.applied == status.commit
+                        && m.status.leader == (m.id == leader)
+                })
     }
 }

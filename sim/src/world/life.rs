@@ -10,7 +10,7 @@ use madsim::runtime::Handle;
 use super::member::{Life, Member};
 use super::replica::{Command, DIR, Mailbox, Status, process};
 use super::{Happening, Subject, World};
-use crate::disk::{CrashTrigger, SimFs, is_excused};
+use crate::disk::{CrashTrigger, SimFs, is_corruption, is_excused};
 use crate::env::SimEnv;
 use crate::plan::{Action, Plan};
 use crate::rng::hash;
@@ -69,7 +69,9 @@ impl<S: Subject> World<S> {
         member.due = Default::default();
         let incarnation = member.incarnation;
         let draw = hash(&[seed, node.0, incarnation, now_us]);
-        let twin = (incarnation > 1 && draw.is_multiple_of(TWIN_EVERY)).then(|| member.disk.fork());
+        let twin =
+            (incarnation > 1 && draw.is_multiple_of(TWIN_EVERY) && !member.disk.is_read_only())
+                .then(|| member.disk.fork());
         let fs = member.disk.boot();
         let armed = (!self.healed)
             .then(|| self.member(node).recovery_crashes.pop_front())
@@ -145,13 +147,16 @@ impl<S: Subject> World<S> {
         }
         if let Some(error) = failed {
             self.take_records(node);
-            let excused = is_excused(&error);
             let what = What::OpenFailed {
                 error: error.to_string(),
-                excused,
+                excused: is_excused(&error),
+                corrupt: is_corruption(&error),
             };
             self.record(Some(node), what);
             self.stop_process(node).await;
+            if is_corruption(&error) {
+                return; // It would say so again: its disk must be replaced.
+            }
             let member = self.member(node);
             member.failed_opens += 1;
             let wait = RESTART_US * u64::from(member.failed_opens);
@@ -174,7 +179,13 @@ impl<S: Subject> World<S> {
         member.life = Life::Up;
         member.failed_opens = 0;
         if let Some(contents) = inspected.contents {
+            let died = What::died_of(&contents);
             self.record(Some(node), What::Up(contents));
+            if let Some(died) = died {
+                self.record(Some(node), died);
+                self.stop_process(node).await;
+                return;
+            }
         }
         let tick = Happening::Tick { node, incarnation };
         // Members do not tick in unison.
@@ -190,6 +201,7 @@ impl<S: Subject> World<S> {
         let what = What::Died {
             error: error.to_string(),
             excused: is_excused(error),
+            corrupt: is_corruption(error),
         };
         self.record(Some(node), what);
         self.stop_process(node).await;

@@ -245,7 +245,7 @@ impl<S: Subject> World<S> {
             Happening::Client { at, event } => self.client(at, event).await,
             Happening::Step(at) => self.begin(at).await,
             Happening::End(end) => self.end(end),
-            Happening::Heal => self.heal(),
+            Happening::Heal => self.heal().await,
             Happening::Look => self.look().await,
         }
     }
@@ -574,6 +574,7 @@ impl<S: Subject> World<S> {
                 segment_bytes: cluster.segment_bytes,
                 cache_bytes: cluster.cache_bytes as usize,
                 chunk_bytes: cluster.chunk_bytes as usize,
+                accept_bad_slot: false,
                 mutants,
             },
             election_ticks: cluster.election_ticks,

@@ -7,7 +7,7 @@ use afterimage_engine::{Event, NodeId, Phase};
 
 use super::member::Life;
 use super::{Happening, Subject, World};
-use crate::disk::{CrashTrigger, Fates};
+use crate::disk::{CrashTrigger, Damage, Fates};
 use crate::plan::{Action, Side, Target};
 use crate::rng::hash;
 use crate::trace::What;
@@ -111,6 +111,10 @@ impl<S: Subject> World<S> {
                     format!("n{node}: cache evicted")
                 }
             },
+            Action::Damage { target, damage } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => self.damage(at, node, &damage),
+            },
             Action::Slow {
                 target,
                 factor,
@@ -170,10 +174,24 @@ impl<S: Subject> World<S> {
             | Action::Fail { target, .. }
             | Action::Full { target, .. }
             | Action::Evict { target }
+            | Action::Damage { target, .. }
             | Action::Slow { target, .. } => *target = Target::Node(node),
             Action::Partition { .. } | Action::Store(_) => {}
         }
         Some(node)
+    }
+
+    fn damage(&mut self, at: usize, node: NodeId, damage: &Damage) -> String {
+        let draw = hash(&[self.plan.seed, u64::from(self.plan.steps[at].id)]);
+        let Some(damage) = self.member(node).disk.damage(damage, draw) else {
+            return "skip: nothing to harm".to_owned();
+        };
+        let kind = damage.kind.receipt();
+        self.record(Some(node), What::Fault { kind });
+        let note = format!("n{node}: {damage}");
+        let target = Target::Node(node);
+        self.plan.steps[at].action = Action::Damage { target, damage };
+        note
     }
 
     fn partition(&mut self, at: usize, side: Side, one_way: bool, for_ms: u64) -> String {

@@ -84,6 +84,101 @@ fn a_failed_directory_sync_leaves_the_names_pending() {
     assert_eq!(show(&left(&rig.disk, &Fates::Lose)), "f=");
 }
 
+/// ext4 with data=journal or data_err=abort.
+#[test]
+fn an_error_may_make_the_filesystem_read_only_until_the_power_is_off() {
+    let mut rig = Rig::new();
+    rig.run("create f; write f A512; sync f; create g; sync_dir");
+    rig.run("write f @0 B1024; write g C100; rename g h; create i");
+    let file = rig.open("f");
+    rig.disk.arm_fail(fail("sync:f", 1, FaultKind::Erofs));
+    assert!(is_injected(&file.sync(SyncMode::Data).unwrap_err()));
+    let cached = "f=B1024; h=C100; i=";
+    let refused = |rig: &mut Rig, line: &str| {
+        let error = rig.step(line).expect_err(line);
+        assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem, "{line}");
+        assert!(is_injected(&error), "{line}");
+    };
+    for boot in ["", "kill"] {
+        rig.run(boot);
+        for line in [
+            "create j",
+            "mkdir d",
+            "write f D9",
+            "set_len f 3",
+            "allocate f 9999",
+            "sync f",
+            "sync h",
+            "rename h g",
+            "unlink h",
+            "sync_dir",
+        ] {
+            refused(&mut rig, line);
+        }
+        // What needs no change is answered as ever.
+        let exists = rig.step("create h").unwrap_err();
+        assert_eq!(exists.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(rig.fs.list(Path::new("")).unwrap().len(), 3);
+        rig.run("sync; evict");
+        assert_eq!(show(&rig.disk.cached_files()), cached);
+    }
+    // None of it reaches the disk, whatever somebody chose.
+    assert!(rig.disk.pending().is_empty());
+    let foretold = rig.disk.outcome_hash(&Fates::KeepAll);
+    let report = rig.disk.power_cut(&Fates::KeepAll);
+    assert_eq!(rig.disk.image_hash(), foretold);
+    assert_eq!((report.kept, report.keep), (0, Keep::default()));
+    assert_eq!(show(&rig.disk.durable_files()), "f=A512; g=");
+    let mut rig = Rig::on(rig.disk);
+    rig.run("write f E1; sync f; rename g h; sync_dir");
+    assert_eq!(show(&left(&rig.disk, &Fates::Lose)), "f=A512 E1; h=");
+}
+
+#[test]
+fn a_directory_sync_may_turn_it_read_only_too() {
+    let mut rig = Rig::new();
+    rig.run("create f; sync f");
+    rig.disk.arm_fail(fail("sync_dir", 1, FaultKind::Erofs));
+    assert!(is_injected(&rig.step("sync_dir").unwrap_err()));
+    assert!(rig.disk.fork().is_read_only());
+    assert_eq!(show(&left(&rig.disk, &Fates::KeepAll)), "");
+}
+
+/// Whoever is told of an error does not know whether it happened.
+#[test]
+fn an_operation_may_be_done_and_report_an_error() {
+    let check = |line: &str, pattern: &str, not_done: &str, done: &str| {
+        for (fault, expected) in [(FaultKind::Eio, not_done), (FaultKind::EioDone, done)] {
+            let mut rig = Rig::new();
+            rig.run("create f; write f A9; sync f; create g; sync_dir");
+            rig.disk.arm_fail(fail(pattern, 1, fault));
+            assert!(is_injected(&rig.step(line).unwrap_err()), "{line}");
+            assert_eq!(show(&rig.disk.cached_files()), expected, "{line}");
+            rig.run("sync_dir");
+            assert_eq!(
+                rig.disk
+                    .disk
+                    .state()
+                    .inodes
+                    .values()
+                    .filter(|f| f.open > 0)
+                    .count(),
+                0
+            );
+        }
+    };
+    check("rename f g", "rename:g", "f=A9; g=", "g=A9");
+    check("rename f h", "rename", "f=A9; g=", "g=; h=A9");
+    check("unlink f", "unlink", "f=A9; g=", "g=");
+    check("create h", "create", "f=A9; g=", "f=A9; g=; h=");
+    check("set_len f 3", "set_len", "f=A9; g=", "f=A3; g=");
+    let mut rig = Rig::new();
+    rig.run("create f; write f A9");
+    rig.disk.arm_fail(fail("sync_dir", 1, FaultKind::EioDone));
+    assert!(is_injected(&rig.step("sync_dir").unwrap_err()));
+    assert_eq!(show(&left(&rig.disk, &Fates::Lose)), "f=");
+}
+
 /// A caller that appends at the end of the file after a failed append leaves a
 /// hole of zeros for ever, whatever it syncs.
 #[test]

@@ -9,6 +9,7 @@
 //! and an empty file.
 
 mod crash_points;
+mod decay;
 mod faults;
 mod properties;
 mod rules;

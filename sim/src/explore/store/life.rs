@@ -10,7 +10,7 @@ use afterimage_engine::{Error, Event, Host, Index, Job, Step, Term};
 
 use super::Engine;
 use crate::check::Judges;
-use crate::disk::{CrashReport, SimFs, is_excused};
+use crate::disk::{CrashReport, SimFs, is_corruption, is_excused};
 use crate::env::SimEnv;
 use crate::explore::point::{End, Life, Place, Point};
 use crate::mutants::wrap;
@@ -150,9 +150,11 @@ impl Living<'_> {
         let store = match opened {
             Ok((store, _)) => store,
             Err(e) => {
-                let excused = is_excused(&e);
-                let error = e.to_string();
-                self.record(What::OpenFailed { error, excused })?;
+                self.record(What::OpenFailed {
+                    error: e.to_string(),
+                    excused: is_excused(&e),
+                    corrupt: is_corruption(&e),
+                })?;
                 return Err(failed("the open", &e));
             }
         };

@@ -94,6 +94,7 @@ pub(super) const FAILURES: &[(Aim, FaultKind)] = &[
     (aim(OpKind::Allocate, "*", 2), FaultKind::Enospc),
     (aim(OpKind::Create, "*", 2), FaultKind::Enospc),
     (aim(OpKind::Rename, "*", 2), FaultKind::Eio),
+    (aim(OpKind::Rename, "*", 2), FaultKind::EioDone),
     (aim(OpKind::Unlink, "*", 2), FaultKind::Eio),
     (aim(OpKind::Read, "*", 5), FaultKind::Eio),
     (aim(OpKind::Read, "*", 5), FaultKind::Short),

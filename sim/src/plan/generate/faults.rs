@@ -8,7 +8,7 @@ use afterimage_engine::{NodeId, Phase};
 
 use super::aims::{ANY, Aim, FAILURES, INSTALL, RECOVERY, SYNCS, WORK};
 use super::ratio;
-use crate::disk::{CrashPoint, FailTrigger, FaultKind};
+use crate::disk::{CrashPoint, Damage, DamageKind, FailTrigger, FaultKind};
 use crate::plan::{Action, Cluster, Side, Step, Target};
 use crate::rng::SimRng;
 
@@ -57,7 +57,23 @@ enum Kind {
     FailedOp,
     Full,
     Slow,
+    /// A sync fails and leaves the filesystem read-only, until the machine is
+    /// started anew.
+    ReadOnly,
+    /// Sectors of some members go bad.
+    Decay,
 }
+
+/// What a member's disk may lose without anybody being deceived: a store that
+/// can't read them whole refuses, and its member stays down. (The end of the
+/// log is not among them: there rot looks like a torn write, and a member that
+/// comes up without it has forgotten what it acknowledged.)
+const DECAYS: [(DamageKind, &str); 4] = [
+    (DamageKind::Rot, "hardstate"),
+    (DamageKind::Rot, "snapshot"),
+    (DamageKind::Unreadable, "log-*"),
+    (DamageKind::Unreadable, "*"),
+];
 
 impl Kind {
     const ALL: [Kind; 14] = [
@@ -76,6 +92,8 @@ impl Kind {
         Kind::Full,
         Kind::Slow,
     ];
+    /// Kinds of which one seed in so many has one; whether, each draws itself.
+    const RARE: [(Kind, u32); 2] = [(Kind::ReadOnly, 4), (Kind::Decay, 8)];
     /// Kinds that have an effect whatever the workload does: a seed has one of
     /// them, so that its run is not vacuous.
     const CERTAIN: [Kind; 4] = [Kind::Partition, Kind::Crash, Kind::PowerLoss, Kind::Kill];
@@ -97,6 +115,8 @@ impl Kind {
             Kind::FailedOp => "failed-op",
             Kind::Full => "full",
             Kind::Slow => "slow",
+            Kind::ReadOnly => "read-only",
+            Kind::Decay => "decay",
         }
     }
 
@@ -110,7 +130,8 @@ impl Kind {
             }
             Kind::PhaseCrash | Kind::Deposed => (3000, 9000),
             Kind::PowerLoss | Kind::Absence | Kind::Churn => (5000, 12_000),
-            Kind::Full | Kind::Slow => (4000, 10_000),
+            Kind::Full | Kind::Slow | Kind::ReadOnly => (4000, 10_000),
+            Kind::Decay => (8000, 20_000),
         }
     }
 }
@@ -118,11 +139,17 @@ impl Kind {
 /// The steps of `seed`, at least one, in order of their times.
 pub(super) fn draw(seed: u64, cluster: &Cluster) -> Vec<Step> {
     let mut placed: Vec<(u64, Action)> = Vec::new();
-    for kind in enabled(&mut SimRng::new(seed, "plan/kinds")) {
+    let mut kinds = enabled(&mut SimRng::new(seed, "plan/kinds"));
+    for (kind, one_in) in Kind::RARE {
+        let mut rng = SimRng::new(seed, &format!("plan/kinds/{}", kind.name()));
+        kinds.extend(rng.chance(ratio(1, one_in)).then_some(kind));
+    }
+    for kind in kinds {
         let rng = SimRng::new(seed, &format!("plan/faults/{}", kind.name()));
         let mut drawer = Drawer {
             rng,
             nodes: u64::from(cluster.nodes),
+            victims: Vec::new(),
             placed: &mut placed,
         };
         drawer.draw(kind, cluster.duration_ms);
@@ -152,6 +179,8 @@ fn enabled(rng: &mut SimRng) -> Vec<Kind> {
 struct Drawer<'a> {
     rng: SimRng,
     nodes: u64,
+    /// Whose disks may go bad.
+    victims: Vec<Target>,
     placed: &'a mut Vec<(u64, Action)>,
 }
 
@@ -161,6 +190,9 @@ impl Drawer<'_> {
         let gap_ms = self.rng.between(low, high);
         if kind == Kind::RecoveryCrash && self.rng.chance(ratio(1, 3)) {
             self.birth();
+        }
+        if kind == Kind::Decay {
+            self.choose_victims();
         }
         // On a clock that stands still in a calm.
         let mut stormy_ms = self.rng.between(300, gap_ms);
@@ -206,6 +238,8 @@ impl Drawer<'_> {
                 self.push(at_ms, Action::Fail { target, trigger });
             }
             Kind::Full => self.full(at_ms),
+            Kind::ReadOnly => self.read_only(at_ms),
+            Kind::Decay => self.decay(at_ms),
             Kind::Slow => {
                 let target = self.target();
                 let factor = self.rng.between(3, 50);
@@ -377,6 +411,47 @@ impl Drawer<'_> {
             // lands in the first appends after it.
             _ => self.crash(at_ms, target, &[ANY], Some(Phase::Recovery), down_ms),
         }
+    }
+
+    fn read_only(&mut self, at_ms: u64) {
+        let target = self.member();
+        let aim = self.rng.pick(SYNCS);
+        let trigger = self.fail_trigger(aim, FaultKind::Erofs);
+        self.push(at_ms, Action::Fail { target, trigger });
+        let after_ms = at_ms + self.rng.between(10, 1500);
+        let now = (0, CrashPoint::Before);
+        let down_ms = self.rng.between(20, 500);
+        self.push(after_ms, crash(target, &ANY, now, None, down_ms));
+    }
+
+    /// A minority at the most, so that a quorum still has every record.
+    fn choose_victims(&mut self) {
+        let mut members: Vec<u64> = (1..=self.nodes).collect();
+        self.rng.shuffle(&mut members);
+        let most = (self.nodes - 1) / 2;
+        members.truncate(self.rng.between(most.min(1), most) as usize);
+        let targets = members.into_iter().map(|id| Target::Node(NodeId(id)));
+        self.victims = targets.collect();
+    }
+
+    /// A sector goes bad; then the power does, so that it comes to light.
+    fn decay(&mut self, at_ms: u64) {
+        if self.victims.is_empty() {
+            return;
+        }
+        let target = *self.rng.pick(&self.victims);
+        let (kind, file) = *self.rng.pick(&DECAYS);
+        let damage = Damage {
+            kind,
+            file: file.to_owned(),
+            sector: None,
+            bit: None,
+        };
+        self.push(at_ms, Action::Damage { target, damage });
+        let after_ms = at_ms + self.rng.between(10, 1500);
+        let now = (0, CrashPoint::Before);
+        let down_ms = self.rng.between(20, 500);
+        self.push(after_ms, crash(target, &ANY, now, None, down_ms));
     }
 
     fn full(&mut self, at_ms: u64) {

@@ -12,7 +12,9 @@ use afterimage_engine::{Index, NodeId, Term};
 
 use super::aims::{Aim, RECOVERY, of_work};
 use super::ratio;
-use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, FaultKind, OpKind, Pattern};
+use crate::disk::{
+    CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, OpKind, Pattern,
+};
 use crate::plan::{Action, Step, StoreEntry, StoreOp};
 use crate::rng::{SimRng, hash};
 
@@ -85,6 +87,12 @@ pub(super) fn draw(seed: u64) -> Vec<Step> {
         } else {
             drawer.work();
         }
+    }
+    // A stream of its own: the other seeds' plans are what they would be.
+    let mut decays = SimRng::new(seed, "plan/store/decay");
+    if decays.chance(ratio(1, 4)) {
+        // Last, for a store that found it refuses all further work.
+        (0..decays.between(1, 2)).for_each(|_| drawer.decay());
     }
     drawer.end();
     (1..)
@@ -362,6 +370,7 @@ impl Drawer {
                 };
                 let fault = match self.rng.below(4) {
                     0 => FaultKind::Enospc,
+                    1 => FaultKind::Erofs,
                     _ => FaultKind::Eio,
                 };
                 self.fail(op, then, pattern, 1, fault);
@@ -375,7 +384,12 @@ impl Drawer {
                         name: "*".to_owned(),
                     };
                 }
-                let faults = [FaultKind::Eio, FaultKind::Enospc, FaultKind::Short];
+                let faults = [
+                    FaultKind::Eio,
+                    FaultKind::EioDone,
+                    FaultKind::Enospc,
+                    FaultKind::Short,
+                ];
                 let fault = *self.rng.pick(&faults);
                 self.fail(op, then, pattern, nth, fault);
             }
@@ -405,9 +419,62 @@ impl Drawer {
         if self.rng.chance(ratio(1, 2)) {
             self.push(StoreOp::Evict);
         }
+        if fault == FaultKind::Erofs {
+            // Before that no open can succeed.
+            self.push(StoreOp::Cut { keep: None });
+        }
         self.reopen();
         self.cut_at_times();
         self.doubt(op, then);
+    }
+
+    /// The disk goes bad, and it comes to light.
+    fn decay(&mut self) {
+        let op = match self.rng.chance(ratio(1, 4)) {
+            true => self.bad_sync(),
+            false => self.damage(),
+        };
+        self.push(op);
+        // Nobody notices as long as the cache lives.
+        (0..self.rng.below(4)).for_each(|_| self.work());
+        match self.rng.below(3) {
+            0 => self.push(StoreOp::Evict),
+            1 => {
+                self.push(StoreOp::Evict);
+                self.reopen();
+            }
+            _ => {
+                self.push(StoreOp::Cut { keep: None });
+                self.reopen();
+            }
+        }
+        self.push(StoreOp::Check);
+    }
+
+    /// A sync that acknowledges what it does not write.
+    fn bad_sync(&mut self) -> StoreOp {
+        let name = *self
+            .rng
+            .pick(&["log-*", "segment-*", "hardstate", "snapshot-*"]);
+        StoreOp::Fail(FailTrigger {
+            pattern: Pattern {
+                kind: Some(OpKind::Sync),
+                name: name.to_owned(),
+            },
+            nth: self.rng.between(1, 2),
+            fault: *self.rng.pick(&[FaultKind::Lost, FaultKind::Misdirected]),
+        })
+    }
+
+    fn damage(&mut self) -> StoreOp {
+        let kinds = [DamageKind::Rot, DamageKind::Rot, DamageKind::Unreadable];
+        let files = ["log-*", "log-*", "log-*", "hardstate", "snapshot", "*"];
+        StoreOp::Damage(Damage {
+            kind: *self.rng.pick(&kinds),
+            file: (*self.rng.pick(&files)).to_owned(),
+            sector: None,
+            bit: None,
+        })
     }
 
     fn cut_at_times(&mut self) {

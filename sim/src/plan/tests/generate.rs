@@ -30,7 +30,9 @@ fn a_drawn_plan_has_faults_within_its_time() {
         "full",
         "kill",
         "partition",
+        "rot",
         "slow",
+        "unreadable",
     ];
     assert_eq!(names, BTreeSet::from(all));
 }
@@ -45,7 +47,7 @@ fn a_drawn_plan_for_one_store_reads_back() {
         assert_eq!(generate("store", seed), Ok(plan.clone()), "seed {seed}");
         names.extend(plan.steps.iter().map(|step| step.action.name()));
     }
-    assert_eq!(names.len(), 18, "{names:?}");
+    assert_eq!(names.len(), 20, "{names:?}");
 }
 
 #[test]
@@ -63,6 +65,27 @@ fn drawn_plans_lose_all_power_at_times() {
         .filter(|seed| all_at_once(&drawn(false, *seed)))
         .count();
     assert!((50..=150).contains(&with), "{with} of 200 seeds");
+}
+
+#[test]
+fn disks_go_bad_in_a_minority_only() {
+    let mut with = 0;
+    for seed in 0..300 {
+        for raft_5 in [false, true] {
+            let mut victims = BTreeSet::new();
+            for step in drawn(raft_5, seed).steps {
+                if let Action::Damage { target, .. } = step.action {
+                    let Target::Node(id) = target else {
+                        panic!("seed {seed}: {target:?} may be anybody");
+                    };
+                    victims.insert(id);
+                }
+            }
+            assert!(victims.len() <= if raft_5 { 2 } else { 1 }, "seed {seed}");
+            with += usize::from(!victims.is_empty());
+        }
+    }
+    assert!((40..=120).contains(&with), "{with} of 600 plans");
 }
 
 #[test]
@@ -117,7 +140,7 @@ fn the_plan_of_seed_42() {
     s15 @8388 kill n3 down=223
     s16 @8388 crash n3 during=recovery op=unlink nth=3 point=mid down=459
     s17 @10522 crash leader op=write:log-* nth=6 point=before down=127
-    s18 @10979 fail leader op=create nth=1 fault=enospc
+    s18 @10979 fail leader op=rename nth=1 fault=eio
     s19 @11372 kill n2 down=65
     s20 @11491 crash n2 op=* nth=1 point=after down=463
     s21 @12295 crash n1 op=* nth=2 point=before down=102
@@ -128,7 +151,7 @@ fn the_plan_of_seed_42() {
     s26 @13209 crash leader during=truncate op=* nth=2 point=mid down=447
     s27 @13995 crash follower.1 op=sync:hardstate nth=2 point=after down=400
     s28 @15627 full n1 bytes=4096 for=3705
-    s29 @15966 fail leader op=allocate nth=2 fault=enospc
+    s29 @15966 fail leader op=create nth=2 fault=enospc
     s30 @16898 crash n1 op=* nth=4 point=mid down=295
     s31 @16898 crash n2 op=* nth=2 point=mid down=130
     s32 @16898 crash n3 op=* nth=2 point=mid down=571

@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use proptest::sample;
 
 use super::{Action, Plan, Step, StoreEntry, StoreOp, generate as generate_plan};
-use crate::disk::{CrashPoint, CrashTrigger, FailTrigger, FaultKind, Keep, Pattern};
+use crate::disk::{
+    CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, Keep, Pattern,
+};
 
 const SCENARIOS: [&str; 2] = ["raft-3", "raft-5"];
 
@@ -38,7 +40,7 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
     let position = 1u64..1000;
     let bytes = 0u64..5000;
     let point = sample::select(vec![CrashPoint::Before, CrashPoint::Mid, CrashPoint::After]);
-    let fault = sample::select(vec![FaultKind::Eio, FaultKind::Enospc, FaultKind::Short]);
+    let fault = sample::select(FaultKind::ALL.to_vec());
     let entries =
         (position.clone(), vec((0u64..3, bytes.clone()), 1..6)).prop_map(|(first, entries)| {
             let mut term = 1;
@@ -96,6 +98,7 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
             })
         }),
         bytes.prop_map(|bytes| StoreOp::Full { bytes }),
+        damage().prop_map(StoreOp::Damage),
         sample::select(vec![
             StoreOp::Wait,
             StoreOp::Kill,
@@ -105,6 +108,23 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
             StoreOp::Check,
         ]),
     ]
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let file = sample::select(vec!["*", "log-*", "hardstate", "raft/snapshot"]);
+    let kind = sample::select(DamageKind::ALL.to_vec());
+    (
+        kind,
+        file,
+        option::of(any::<u32>()),
+        option::of(any::<u32>()),
+    )
+        .prop_map(|(kind, file, sector, bit)| Damage {
+            kind,
+            file: file.to_owned(),
+            sector,
+            bit: bit.filter(|_| kind == DamageKind::Rot),
+        })
 }
 
 fn store_plan() -> impl Strategy<Value = Plan> {

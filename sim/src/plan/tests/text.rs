@@ -91,7 +91,9 @@ fn a_short_plan_takes_the_defaults() {
          s10 @2000 fail n1 op=sync nth=2 fault=eio\n\
          s11 @2000 full leader bytes=4096 for=2000\n\
          s12 @2000 evict n2\n\
-         s13 @2000 slow n3 factor=20",
+         s13 @2000 slow n3 factor=20\n\
+         s14 @2500 rot leader\n\
+         s15 @2500 unreadable n2 file=snapshot",
         "plan 1\nscenario raft-3\nseed 0x0\ncluster nodes=5\n\
          s4 @1200 partition leader one_way for=3000\n\
          s5 @1500 crash n2 during=recovery op=sync:log-* nth=3 point=mid down=400\n\
@@ -102,7 +104,9 @@ fn a_short_plan_takes_the_defaults() {
          s10 @2000 fail n1 op=sync nth=2 fault=eio\n\
          s11 @2000 full leader bytes=4096 for=2000\n\
          s12 @2000 evict n2\n\
-         s13 @2000 slow n3 factor=20 for=1000",
+         s13 @2000 slow n3 factor=20 for=1000\n\
+         s14 @2500 rot leader file=*\n\
+         s15 @2500 unreadable n2 file=snapshot",
     );
 }
 
@@ -129,7 +133,14 @@ fn a_store_plan_has_actions_of_its_own() {
          s19 clean background\n\
          s20 prepare background\n\
          s21 wait\n\
-         s22 kill_at op=write:log-* nth=1";
+         s22 kill_at op=write:log-* nth=1\n\
+         s23 rot file=log-* sector=3 bit=17\n\
+         s24 rot file=raft/hardstate\n\
+         s25 unreadable file=* sector=0\n\
+         s26 fail op=sync:log-* nth=1 fault=erofs\n\
+         s27 fail op=rename:snapshot nth=2 fault=eio-done\n\
+         s28 fail op=sync nth=1 fault=lost\n\
+         s29 fail op=sync:hardstate nth=1 fault=misdirected";
     let text = format!("plan 1\nscenario store\nseed 0x7\ncluster segment_bytes=1024\n{steps}");
     check(&text, &text);
 }
@@ -260,12 +271,12 @@ fn refusals_of_steps() {
     check_line(
         "s1 explode n1",
         "line 3: unknown action `explode`; \
-         known: partition, crash, kill, fail, full, evict, slow",
+         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable",
     );
     check_line(
         "s1 append 1/1:8",
         "line 3: unknown action `append`; \
-         known: partition, crash, kill, fail, full, evict, slow",
+         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable",
     );
     check_line("s1 evict", "line 3: target is missing");
     check_line(
@@ -351,4 +362,16 @@ fn refusals_of_store_steps() {
         "line 3: nth is `0`; allowed: a number from 1 to 1000000",
     );
     check_store_line("s1 evict n1", "line 3: unknown key `n1`; known: none here");
+    check_store_line(
+        "s1 rot file=",
+        "line 3: file is ``; allowed: a name such as hardstate or log-*",
+    );
+    check_store_line(
+        "s1 rot sector=-1",
+        "line 3: sector is `-1`; allowed: a number from 0 to 4294967295",
+    );
+    check_store_line(
+        "s1 unreadable bit=1",
+        "line 3: unknown key `bit`; known: file, sector",
+    );
 }
