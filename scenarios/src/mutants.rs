@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::mutants::{MutantInfo, catalogue, impossible};
 use afterimage_sim::verdict::{Invariant, Verdict};
 
@@ -119,6 +120,7 @@ fn hunt(
         seeds: None,
         time: None,
         jobs: cli::jobs(args.jobs),
+        profile: Profile::default(),
         mutant: Some(mutant),
         twice: false,
     };

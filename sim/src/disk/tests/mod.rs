@@ -10,6 +10,7 @@
 
 mod crash_points;
 mod faults;
+mod profiles;
 mod properties;
 mod rules;
 
