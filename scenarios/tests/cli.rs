@@ -343,7 +343,7 @@ fn litmus_file(shell: &Shell, fs: &str, content: &str) {
         "observed": {fs: {"start": [{"f": content}]}},
     });
     let suite = serde_json::json!({"tests": [test]}).to_string();
-    fs::write(shell.path().join("tests.json"), suite).expect("a file");
+    put(&shell.path().join("tests.json"), &suite);
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn litmus_says_what_cannot_be_left() {
 fn litmus_refuses_what_it_cannot_judge() {
     let shell = Shell::new();
     check_usage(&shell, "litmus none.json", "cannot read none.json");
-    fs::write(shell.path().join("tests.json"), "{}").expect("a file");
+    put(&shell.path().join("tests.json"), "{}");
     check_usage(&shell, "litmus tests.json", "not a litmus file");
     check_usage(&shell, "litmus tests.json --profile zfs", "xfs, btrfs");
     litmus_file(&shell, "zfs", "B8192");
