@@ -199,7 +199,7 @@ impl FilePending {
         let fresh = |at: usize, version: &Version| match traits.get(at) {
             Some(traits) => {
                 let reserved = file.raw.contains(&block_of(version.sector));
-                traits.class == Class::Fresh && !reserved
+                traits.class == Class::Fresh && !version.cut && !reserved
             }
             None => version.fresh,
         };
@@ -311,7 +311,7 @@ impl Version {
             // btrfs writes the block anew that the file ends in.
             (true, Log::File) => Class::Freed,
             (true, _) if freed => Class::Freed,
-            (false, _) if !file.was_mapped(block, self.op) => Class::Fresh,
+            _ if !file.was_mapped(block, self.op) => Class::Fresh,
             _ => Class::InPlace,
         };
         let at = u64::from(self.sector) * SECTOR as u64;

@@ -183,12 +183,14 @@ impl FilePending {
         let mut time = None;
         for place in run.clone() {
             let chain = self.chains[place];
-            let taken = chain.range().take(levels[place]);
-            if taken
-                .clone()
-                .any(|at| self.traits[at].class == Class::Fresh)
-            {
-                time = time.max(self.allocated(block_of(chain.sector), frontier));
+            let first = self.allocated(block_of(chain.sector), frontier);
+            let mut taken = chain.range().take(levels[place]);
+            // What was written before the block was freed does not count.
+            let is_new = |at: usize| {
+                self.traits[at].class == Class::Fresh && Some(self.entries[at].unit.op) >= first
+            };
+            if first.is_some() && taken.any(is_new) {
+                time = time.max(first);
             }
         }
         let Some(time) = time else { return };
