@@ -409,7 +409,7 @@ fn a_plan_carries_its_profile() {
     assert_eq!(report["profile"], "xfs");
     let file = report["failures"][0]["file"].as_str().expect("a file");
     let plan = fs::read_to_string(shell.path().join(file)).expect("a seed file");
-    assert!(plan.contains("disk profile=xfs"), "{plan}");
+    assert!(plan.contains(" profile=xfs\n"), "{plan}");
     shell.json(&format!("replay {file} --mutant ack-before-sync"), 1);
     check_usage(&shell, "run --profile ntfs", "posix-worst");
 }
