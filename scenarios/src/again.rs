@@ -13,7 +13,11 @@ use crate::twice::Fingerprint;
 
 pub fn again(args: &AgainArgs) -> Result<Status, Error> {
     let mutant = cli::mutant(args.mutant.as_deref());
-    let plan = draw(&args.scenario, args.seed)?;
+    let plan = draw(
+        &args.scenario,
+        args.seed,
+        cli::profile(args.profile.as_deref()),
+    )?;
     let report = run_fresh(
         &plan,
         options(mutant, args.trace.then_some(Detail::Everything)),

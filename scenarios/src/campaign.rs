@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::mutants::MutantInfo;
 use afterimage_sim::plan::Plan;
 use afterimage_sim::plan::generate::generate;
@@ -25,6 +26,7 @@ pub struct Campaign {
     pub seeds: Option<u64>,
     pub time: Option<Duration>,
     pub jobs: usize,
+    pub profile: Profile,
     pub mutant: Option<&'static MutantInfo>,
     pub twice: bool,
 }
@@ -96,10 +98,10 @@ impl Campaign {
         let scenario = self.scenarios[(number % scenarios) as usize];
         let seed = self.first_seed.wrapping_add(number / scenarios);
         let clock = Stopwatch::start();
-        let plan = draw(scenario, seed)?;
+        let plan = draw(scenario, seed, self.profile)?;
         let report = run_fresh(&plan, options(self.mutant, None));
         let difference = match self.twice {
-            true => twice::compare(scenario, seed, self.mutant, &report)?,
+            true => twice::compare(&plan, self.mutant, &report)?,
             false => None,
         };
         Ok(Ran {
@@ -120,7 +122,9 @@ pub fn options(mutant: Option<&'static MutantInfo>, trace: Option<Detail>) -> Ru
     }
 }
 
-/// The plan of a seed.
-pub fn draw(scenario: &str, seed: u64) -> Result<Plan, Error> {
-    generate(scenario, seed).map_err(|error| Error::Generate(error.to_string()))
+/// The plan of a seed, on disks of this profile.
+pub fn draw(scenario: &str, seed: u64, profile: Profile) -> Result<Plan, Error> {
+    let mut plan = generate(scenario, seed).map_err(|error| Error::Generate(error.to_string()))?;
+    plan.disk.profile = profile;
+    Ok(plan)
 }

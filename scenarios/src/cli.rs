@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::explore::{self, Level};
 use afterimage_sim::linear;
 use afterimage_sim::mutants::{self, MutantInfo};
@@ -55,6 +56,8 @@ pub enum Command {
     Mutants(MutantsArgs),
     /// Is a client history linearizable?
     Check(CheckArgs),
+    /// Hold the profiles of the disk against what real filesystems left
+    Litmus(LitmusArgs),
     /// Name the scenarios, profiles, invariants and planted bugs
     List(ListArgs),
     /// Look into a real log directory, check it, or mend it
@@ -82,6 +85,9 @@ pub struct RunArgs {
     /// Seeds at a time [default: one a core]
     #[arg(long, value_name = "J", value_parser = job_numbers())]
     pub jobs: Option<usize>,
+    /// Disks of this filesystem [default: posix-worst]
+    #[arg(long, value_name = "P", value_parser = profile_names())]
+    pub profile: Option<String>,
     /// Plant this known bug
     #[arg(long, value_name = "M", value_parser = mutant_names())]
     pub mutant: Option<String>,
@@ -112,6 +118,9 @@ pub struct ReplayArgs {
     /// The scenario of a seed [default: raft-3]; a file names its own
     #[arg(long, value_name = "NAME", value_parser = scenario_names())]
     pub scenario: Option<String>,
+    /// On disks of this filesystem [default: the file's, else posix-worst]
+    #[arg(long, value_name = "P", value_parser = profile_names())]
+    pub profile: Option<String>,
     /// Plant this known bug
     #[arg(long, value_name = "M", value_parser = mutant_names())]
     pub mutant: Option<String>,
@@ -139,6 +148,9 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "D", default_value = "2",
           value_parser = clap::value_parser!(u32).range(1..=9))]
     pub depth: u32,
+    /// What kind of filesystem the disk has [default: posix-worst]
+    #[arg(long, value_name = "P", value_parser = profile_names())]
+    pub profile: Option<String>,
     /// Plant this known bug
     #[arg(long, value_name = "M", value_parser = mutant_names())]
     pub mutant: Option<String>,
@@ -200,6 +212,9 @@ pub struct MutantsArgs {
     #[arg(long, value_name = "N", default_value = "2000",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
+    /// What kind of filesystem the disks have [default: posix-worst]
+    #[arg(long, value_name = "P", value_parser = profile_names())]
+    pub profile: Option<String>,
     /// Seeds at a time [default: one a core]
     #[arg(long, value_name = "J", value_parser = job_numbers())]
     pub jobs: Option<usize>,
@@ -215,6 +230,18 @@ pub struct CheckArgs {
     /// What the operations work on: register or kv
     #[arg(long, value_name = "M")]
     pub model: linear::Model,
+    /// Write a report in JSON (`-`: to standard output)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct LitmusArgs {
+    /// The tests, and what was observed
+    pub file: PathBuf,
+    /// Against this profile [default: that of each filesystem's name, and posix-worst]
+    #[arg(long, value_name = "P", value_parser = profile_names())]
+    pub profile: Option<String>,
     /// Write a report in JSON (`-`: to standard output)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -261,6 +288,8 @@ pub struct AgainArgs {
     pub scenario: String,
     #[arg(long)]
     pub seed: u64,
+    #[arg(long, value_parser = profile_names())]
+    pub profile: Option<String>,
     #[arg(long, value_parser = mutant_names())]
     pub mutant: Option<String>,
     #[arg(long)]
@@ -282,6 +311,17 @@ fn explored_names() -> PossibleValuesParser {
             .iter()
             .map(|scenario| scenario.name),
     )
+}
+
+fn profile_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Profile::ALL.iter().map(|profile| profile.name))
+}
+
+/// The profile of this name, which the parser has already looked up; without
+/// one, the default.
+pub fn profile(name: Option<&str>) -> Profile {
+    let known = |name| Profile::by_name(name).expect("the parser takes known names only");
+    name.map_or(Profile::default(), known)
 }
 
 fn mutant_names() -> PossibleValuesParser {

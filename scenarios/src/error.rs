@@ -24,6 +24,11 @@ pub enum Error {
     SamePlace(PathBuf),
     #[error("{}: {what}", .path.display())]
     SeedFile { path: PathBuf, what: String },
+    #[error("{}: {source}", .path.display())]
+    Litmus {
+        path: PathBuf,
+        source: afterimage_sim::litmus::Error,
+    },
     #[error("no *.toml file in {}", .0.display())]
     NoSeedFiles(PathBuf),
     #[error("the file is a plan for {of}, not for {asked}: leave out --scenario")]

@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::explore::store::{self, Counterexample, Explored, SCENARIOS, Scenario};
 use afterimage_sim::explore::{Bounds, Counts, Level};
 use afterimage_sim::mutants::MutantInfo;
@@ -26,6 +27,7 @@ pub fn explore(args: &ExploreArgs) -> Result<Status, Error> {
     let mut out = outputs.out;
     files::prepare_dir(&args.out)?;
     let mutant = cli::mutant(args.mutant.as_deref());
+    let profile = cli::profile(args.profile.as_deref());
     let chosen: Vec<&Scenario> = SCENARIOS
         .iter()
         .filter(|s| args.scenarios.is_empty() || args.scenarios.iter().any(|n| n == s.name))
@@ -48,7 +50,9 @@ pub fn explore(args: &ExploreArgs) -> Result<Status, Error> {
         };
         let started = Stopwatch::start();
         let before = total.recoveries;
-        let explored = store::explore(&scenario.plan(), mutant, bounds, &mut |counts| {
+        let mut plan = scenario.plan();
+        plan.disk.profile = profile;
+        let explored = store::explore(&plan, mutant, bounds, &mut |counts| {
             let name = scenario.name;
             progress.reach(before + counts.recoveries, || {
                 format!(", {name}: {} states", grouped(counts.states))
@@ -69,6 +73,7 @@ pub fn explore(args: &ExploreArgs) -> Result<Status, Error> {
         add(&mut total, &explored.counts);
         report.push(entry(
             scenario,
+            profile,
             bounds,
             &explored,
             &files,
@@ -181,6 +186,7 @@ fn tell_violation(
 
 fn entry(
     scenario: &Scenario,
+    profile: Profile,
     bounds: Bounds,
     explored: &Explored,
     files: &[PathBuf],
@@ -189,7 +195,7 @@ fn entry(
     let violations = explored.violations.iter().zip(files);
     json::Explored {
         scenario: scenario.name,
-        profile: "posix-worst",
+        profile: profile.name,
         level: bounds.level.number(),
         depth: bounds.depth,
         crash_points: explored.counts.crash_points,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::mutants::MutantInfo;
 use afterimage_sim::plan::Plan;
 use afterimage_sim::plan::seed_file::{Expectation, SeedFile};
@@ -30,7 +31,7 @@ pub fn prepare_dir(dir: &Path) -> Result<(), Error> {
 }
 
 /// Writes the resolved plan of a failing run, to replay as it is and to become a
-/// regression seed. One file a (scenario, seed, planted bug): a rerun replaces it.
+/// regression seed. One file a (scenario, seed, profile, planted bug): a rerun replaces it.
 pub fn write(
     dir: &Path,
     resolved: &Plan,
@@ -45,10 +46,14 @@ pub fn write(
 /// The name, without its end, of the file for a failure of this plan.
 pub fn stem(plan: &Plan, mutant: Option<&MutantInfo>) -> String {
     let Plan { scenario, seed, .. } = plan;
-    match mutant {
-        Some(mutant) => format!("{scenario}-{seed:#x}-{}", mutant.name),
-        None => format!("{scenario}-{seed:#x}"),
+    let mut stem = format!("{scenario}-{seed:#x}");
+    if plan.disk.profile != Profile::default() {
+        stem += &format!("-{}", plan.disk.profile);
     }
+    if let Some(mutant) = mutant {
+        stem += &format!("-{}", mutant.name);
+    }
+    stem
 }
 
 /// A seed file that expects what was found.

@@ -52,7 +52,9 @@ pub fn by_exploring(args: &MutantsArgs, mutant: &'static MutantInfo) -> Option<H
                 violations: 1,
             };
             let go_on = &mut |_: &_| !interrupt::requested();
-            let explored = explore(&scenario.plan(), Some(mutant), bounds, go_on);
+            let mut plan = scenario.plan();
+            plan.disk.profile = cli::profile(args.profile.as_deref());
+            let explored = explore(&plan, Some(mutant), bounds, go_on);
             tried += explored.counts.states;
             if let Some(found) = explored.violations.first() {
                 let invariant = Some(found.violation.invariant);
@@ -74,6 +76,7 @@ pub fn by_running(args: &MutantsArgs, mutant: &'static MutantInfo) -> Result<Hun
         seeds: None,
         time: None,
         jobs: cli::jobs(args.jobs),
+        profile: cli::profile(args.profile.as_deref()),
         mutant: Some(mutant),
         twice: false,
     };

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use afterimage_sim::litmus::Row;
 use afterimage_sim::mutants::Impossible;
 use serde::Serialize;
 
@@ -33,6 +34,7 @@ pub struct Run<'a> {
     pub scenarios: &'a [&'static str],
     #[serde(serialize_with = "seed::number")]
     pub first_seed: u64,
+    pub profile: &'static str,
     pub mutant: Option<&'static str>,
     pub jobs: usize,
     pub interrupted: bool,
@@ -219,6 +221,20 @@ pub struct Stuck<'a> {
     /// Lines.
     pub invoked: usize,
     pub ended: Option<usize>,
+}
+
+#[derive(Serialize)]
+pub struct Litmus {
+    pub tests: Vec<LitmusTest>,
+}
+
+/// The outcomes of one test on one filesystem, against one profile.
+#[derive(Serialize)]
+pub struct LitmusTest {
+    #[serde(flatten)]
+    pub row: Row,
+    /// Reachable and not observed.
+    pub never_seen: Option<usize>,
 }
 
 #[derive(Serialize)]

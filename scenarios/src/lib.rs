@@ -19,6 +19,7 @@ mod interrupt;
 mod json;
 mod junit;
 mod list;
+mod litmus;
 mod log;
 mod mutants;
 mod out;
@@ -43,9 +44,10 @@ use status::Status;
 /// Parses the arguments and does what they say.
 ///
 /// The exit status is 0 if all is well; 1 if an invariant broke, a planted bug
-/// survived, an expectation was missed or a log directory has a problem; 2 for
-/// wrong usage or unreadable input, with one line on standard error; 3 if a run
-/// was vacuous or nondeterministic (1 outranks it); 130 after Ctrl-C.
+/// survived, an expectation was missed, a log directory has a problem or an
+/// observed outcome is unreachable; 2 for wrong usage or unreadable input, with
+/// one line on standard error; 3 if a run was vacuous or nondeterministic (1
+/// outranks it); 130 after Ctrl-C.
 pub fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
@@ -75,6 +77,7 @@ fn dispatch(command: Command) -> Result<Status, Error> {
         Command::Regress(args) => regress::regress(&args),
         Command::Mutants(args) => mutants::mutants(&args),
         Command::Check(args) => check::check(&args),
+        Command::Litmus(args) => litmus::litmus(&args),
         Command::List(args) => list::list(&args),
         Command::Log(command) => log::log(&command),
         Command::Again(args) => again::again(&args),

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::mutants::catalogue;
 use afterimage_sim::run::SCENARIOS;
 use afterimage_sim::verdict::Invariant;
@@ -14,16 +15,11 @@ use crate::out::{Out, Outputs};
 use crate::status::Status;
 use crate::summary::styled;
 
-const PROFILES: &[(&str, &str)] = &[("posix-worst", "all that POSIX permits; the default")];
-
 pub fn list(args: &ListArgs) -> Result<Status, Error> {
     let outputs = Outputs::open(args.json.as_deref(), None)?;
     let mut out = outputs.out;
     let scenarios: Vec<_> = SCENARIOS.iter().map(|s| [s.name, s.about, ""]).collect();
-    let profiles: Vec<_> = PROFILES
-        .iter()
-        .map(|&(name, about)| [name, about, ""])
-        .collect();
+    let profiles: Vec<_> = Profile::ALL.iter().map(|p| [p.name, p.about, ""]).collect();
     let invariants: Vec<_> = Invariant::ALL
         .iter()
         .map(|i| [i.name(), i.about(), ""])
@@ -61,9 +57,12 @@ fn names() -> json::List {
                 default: scenario.default,
             })
             .collect(),
-        profiles: PROFILES
+        profiles: Profile::ALL
             .iter()
-            .map(|&(name, about)| json::ListedProfile { name, about })
+            .map(|profile| json::ListedProfile {
+                name: profile.name,
+                about: profile.about,
+            })
             .collect(),
         invariants: Invariant::ALL
             .iter()

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::plan::Plan;
 use afterimage_sim::plan::seed_file::Expectation;
 use afterimage_sim::report::RunReport;
@@ -35,7 +36,15 @@ pub struct Subject {
 
 pub fn replay(args: &ReplayArgs) -> Result<Status, Error> {
     let mutant = cli::mutant(args.mutant.as_deref());
-    let subject = subject(&args.seed_or_file, args.scenario.as_deref())?;
+    let mut subject = subject(&args.seed_or_file, args.scenario.as_deref())?;
+    if args.profile.is_some() {
+        let profile = cli::profile(args.profile.as_deref());
+        if subject.plan.disk.profile != profile {
+            // What a file expects, it does on the disks that it names.
+            subject.expect.clear();
+        }
+        subject.plan.disk.profile = profile;
+    }
     let outputs = Outputs::open(args.json.as_deref(), None)?;
     if subject.file.is_none() {
         files::prepare_dir(Path::new(DEFAULT_DIR))?;
@@ -98,7 +107,7 @@ pub fn subject(of: &SeedOrFile, scenario: Option<&str>) -> Result<Subject, Error
         SeedOrFile::Seed(seed) => {
             let scenario = scenario.unwrap_or(SCENARIO_DEFAULT);
             Ok(Subject {
-                plan: draw(scenario, seed.value())?,
+                plan: draw(scenario, seed.value(), Profile::default())?,
                 seed: seed.clone(),
                 file: None,
                 about: String::new(),

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use afterimage_sim::disk::Profile;
 use afterimage_sim::run::WATCHDOG;
 use afterimage_sim::shrink::End;
 use afterimage_sim::verdict::{Invariant, Verdict};
@@ -42,6 +43,7 @@ pub fn run(args: &RunArgs) -> Result<Status, Error> {
         seeds,
         time: args.time,
         jobs: cli::jobs(args.jobs),
+        profile: cli::profile(args.profile.as_deref()),
         mutant: cli::mutant(args.mutant.as_deref()),
         twice: args.twice,
     };
@@ -90,6 +92,10 @@ fn keep(
     totals.add(ran);
     let (scenario, seed, verdict) = (ran.scenario, ran.seed, ran.verdict());
     let mutant = campaign.mutant.map(|mutant| mutant.name);
+    let on = match campaign.profile {
+        Profile::POSIX_WORST => String::new(),
+        profile => format!(" --profile {profile}"),
+    };
     let mut told = match verdict {
         Verdict::Pass => return Ok(String::new()),
         Verdict::Fail(invariant) => {
@@ -108,7 +114,7 @@ fn keep(
             "{} {scenario} {seed:#x}: no planned fault had an effect\n     {}",
             styled(YELLOW, "VACUOUS"),
             with_mutant(
-                format!("cargo sim replay {seed:#x} --scenario {scenario}"),
+                format!("cargo sim replay {seed:#x} --scenario {scenario}{on}"),
                 mutant
             ),
         ),
@@ -117,7 +123,7 @@ fn keep(
             styled(YELLOW, "NONDETERMINISTIC"),
             with_mutant(
                 format!(
-                    "cargo sim run --scenario {scenario} --first-seed {seed:#x} --seeds 1 --twice"
+                    "cargo sim run --scenario {scenario} --first-seed {seed:#x} --seeds 1 --twice{on}"
                 ),
                 mutant,
             ),
@@ -239,6 +245,7 @@ fn report<'a>(campaign: &'a Campaign, totals: &'a Totals, wall: Duration) -> jso
         digest: hex(totals.digest.value()),
         scenarios: &campaign.scenarios,
         first_seed: campaign.first_seed,
+        profile: campaign.profile.name,
         mutant: campaign.mutant.map(|mutant| mutant.name),
         jobs: campaign.jobs,
         interrupted: interrupt::requested(),

@@ -7,7 +7,8 @@ use afterimage_sim::verdict::Verdict;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     Ok,
-    /// An invariant broke, a planted bug survived, an expectation was missed.
+    /// An invariant broke, a planted bug survived, an expectation was missed, an
+    /// observed outcome is unreachable.
     Broken,
     /// Wrong usage or unreadable input.
     Usage,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use afterimage_sim::disk::Profile;
 use anstyle::{AnsiColor, Style};
 
 use crate::campaign::Campaign;
@@ -36,12 +37,16 @@ pub fn print(
 ) -> io::Result<()> {
     writeln!(
         out,
-        "{}: {} from {:#x}, in {}, {}{}",
+        "{}: {} from {:#x}, in {}, {}{}{}",
         campaign.scenarios.join(" and "),
         plural(totals.seeds, "seed"),
         campaign.first_seed,
         seconds(wall),
         plural(campaign.jobs as u64, "job"),
+        match campaign.profile {
+            Profile::POSIX_WORST => String::new(),
+            profile => format!(", on {profile}"),
+        },
         match campaign.mutant {
             Some(mutant) => format!(", with {} planted", mutant.name),
             None => String::new(),

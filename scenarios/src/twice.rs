@@ -7,11 +7,12 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use afterimage_sim::mutants::MutantInfo;
+use afterimage_sim::plan::Plan;
 use afterimage_sim::report::RunReport;
 use afterimage_sim::run::{Detail, run_fresh};
 use afterimage_sim::verdict::Verdict;
 
-use crate::campaign::{draw, options};
+use crate::campaign::options;
 use crate::digest::hex;
 use crate::error::Error;
 
@@ -77,27 +78,23 @@ pub struct Difference {
 /// A process a seed, not one for all: what leaks from run to run through the
 /// process (a counter, a hasher's keys) shows up as a difference only so.
 pub fn compare(
-    scenario: &str,
-    seed: u64,
+    plan: &Plan,
     mutant: Option<&'static MutantInfo>,
     report: &RunReport,
 ) -> Result<Option<Difference>, Error> {
     let failed = |what: String| Error::SecondProcess {
-        scenario: scenario.to_owned(),
-        seed,
+        scenario: plan.scenario.clone(),
+        seed: plan.seed,
         what,
     };
-    let again = |trace| second_process(scenario, seed, mutant, trace).map_err(failed);
+    let again = |trace| second_process(plan, mutant, trace).map_err(failed);
     let first = Fingerprint::from(report);
     let (second, _) = again(false)?;
     if first == second {
         return Ok(None);
     }
     // Only now with the traces: they cost more than the runs.
-    let traced = run_fresh(
-        &draw(scenario, seed)?,
-        options(mutant, Some(Detail::Everything)),
-    );
+    let traced = run_fresh(plan, options(mutant, Some(Detail::Everything)));
     let (_, trace) = again(true)?;
     let event = first_difference(traced.trace.as_deref().unwrap_or(""), &trace).unwrap_or_else(
         || "the traces of two more runs are equal: the difference comes and goes, or is in an event that a trace leaves out".to_owned(),
@@ -110,15 +107,15 @@ pub fn compare(
 }
 
 fn second_process(
-    scenario: &str,
-    seed: u64,
+    plan: &Plan,
     mutant: Option<&'static MutantInfo>,
     trace: bool,
 ) -> Result<(Fingerprint, String), String> {
     let mut command = Command::new(SELF);
     command
-        .args(["again", "--scenario", scenario, "--seed"])
-        .arg(seed.to_string())
+        .args(["again", "--scenario", &plan.scenario, "--seed"])
+        .arg(plan.seed.to_string())
+        .args(["--profile", plan.disk.profile.name])
         .stdin(Stdio::null())
         // The terminal's Ctrl-C is for us alone: a seed under way is finished.
         .process_group(0);

@@ -319,12 +319,99 @@ fn everything_with_a_name_is_listed() {
     for (section, name) in [
         ("scenarios", "raft-3"),
         ("profiles", "posix-worst"),
+        ("profiles", "btrfs"),
         ("invariants", "acked-durable"),
         ("mutants", "vote-before-durable"),
     ] {
         let section = list[section].as_array().expect("a list");
         assert!(section.iter().any(|item| item["name"] == name), "{name}");
     }
+}
+
+/// One test on one filesystem, which left `content` of a synced `f=A512` that
+/// was being overwritten with `B`.
+fn litmus_file(shell: &Shell, fs: &str, content: &str) {
+    let test = serde_json::json!({
+        "name": "over",
+        "setup": [
+            {"op": "create", "file": "f"},
+            {"op": "append", "file": "f", "byte": "A", "len": 8192},
+        ],
+        "steps": [{"label": "B", "ops": [
+            {"op": "write", "file": "f", "offset": 0, "byte": "B", "len": 8192},
+        ]}],
+        "observed": {fs: {"start": [{"f": content}]}},
+    });
+    let suite = serde_json::json!({"tests": [test]}).to_string();
+    put(&shell.path().join("tests.json"), &suite);
+}
+
+#[test]
+fn litmus_says_what_cannot_be_left() {
+    let shell = Shell::new();
+    litmus_file(&shell, "btrfs", "B8192");
+    let report = shell.json("litmus tests.json", 0);
+    let [own, worst] = &report["tests"].as_array().expect("a list")[..] else {
+        panic!("the profile of its name, and posix-worst: {report}");
+    };
+    fields(
+        own,
+        &["name", "fs", "profile", "observed", "reachable", "missing"],
+    );
+    assert_eq!(
+        (&own["profile"], &worst["profile"]),
+        (&"btrfs".into(), &"posix-worst".into())
+    );
+    assert_eq!(
+        (&own["observed"], &own["reachable"]),
+        (&1.into(), &4.into())
+    );
+    assert_eq!(
+        (&worst["observed"], &worst["reachable"]),
+        (&1.into(), &131_072.into())
+    );
+
+    litmus_file(&shell, "btrfs", "B512 A7680");
+    let report = shell.json("litmus tests.json", 1);
+    let missing = serde_json::json!([{"label": "start", "content": {"f": "B512 A7680"}}]);
+    assert_eq!(report["tests"][0]["missing"], missing);
+    assert_eq!(report["tests"][1]["missing"], serde_json::json!([]));
+    shell.json("litmus tests.json --profile xfs", 0);
+    let told = shell.run("litmus tests.json --profile btrfs");
+    assert_eq!(told.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("start: {f=B512 A7680}"), "{told}");
+}
+
+#[test]
+fn litmus_refuses_what_it_cannot_judge() {
+    let shell = Shell::new();
+    check_usage(&shell, "litmus none.json", "cannot read none.json");
+    put(&shell.path().join("tests.json"), "{}");
+    check_usage(&shell, "litmus tests.json", "not a litmus file");
+    check_usage(&shell, "litmus tests.json --profile zfs", "xfs, btrfs");
+    litmus_file(&shell, "zfs", "B8192");
+    check_usage(
+        &shell,
+        "litmus tests.json",
+        "no profile \"zfs\"; there are posix-worst",
+    );
+    shell.json("litmus tests.json --profile posix-worst", 0);
+    litmus_file(&shell, "xfs", "B8192 and more");
+    check_usage(&shell, "litmus tests.json", "not a content");
+}
+
+#[test]
+fn a_plan_carries_its_profile() {
+    let shell = Shell::new();
+    let line = "run --scenario store --seeds 50 --mutant ack-before-sync --profile xfs";
+    let report = shell.json(line, 1);
+    assert_eq!(report["profile"], "xfs");
+    let file = report["failures"][0]["file"].as_str().expect("a file");
+    let plan = fs::read_to_string(shell.path().join(file)).expect("a seed file");
+    assert!(plan.contains(" profile=xfs\n"), "{plan}");
+    shell.json(&format!("replay {file} --mutant ack-before-sync"), 1);
+    check_usage(&shell, "run --profile ntfs", "posix-worst");
 }
 
 #[test]

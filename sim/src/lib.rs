@@ -10,6 +10,7 @@ mod env;
 pub mod explore;
 pub mod kv;
 pub mod linear;
+pub mod litmus;
 pub mod mutants;
 mod panics;
 pub mod plan;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fates::{Chooser, Fates, Pick};
-use super::image::Sector;
+use super::image::{Sector, SectorData};
 use super::inode::{Inode, Version};
 use super::keep::{OpId, Part, Unit};
 use super::names::{Names, Node};
 use super::pending::{Chain, FilePending, Pending};
+use super::profile::FreshBlock;
 use super::report::{CrashReport, Draft, SectorFate, shown};
 use super::resolve::{FileOutcome, Outcome};
 use super::state::{Draw, State};
@@ -26,7 +27,7 @@ impl State {
     fn resolve(&self, pending: &Pending, fates: &Fates) -> (Outcome, Names) {
         let mut chooser = Chooser::new(fates, self.profile.fresh, || pending.tips());
         let mut outcome = pending.outcome();
-        pending.resolve_names(&mut chooser, &mut outcome);
+        pending.resolve_names(&self.profile, &mut chooser, &mut outcome);
         let names = self.names.outcome(&outcome.names);
         for node in names.values() {
             let Node::File(inode) = node else { continue };
@@ -39,7 +40,7 @@ impl State {
         let durable: Vec<u64> = files
             .map(|file| self.inodes[&file.inode].disk_len)
             .collect();
-        pending.resolve_files(&durable, &mut chooser, &mut outcome);
+        pending.resolve_files(&self.profile, &durable, &mut chooser, &mut outcome);
         (outcome, names)
     }
 
@@ -116,7 +117,13 @@ impl State {
             u64::from(n),
             u64::from(version.index),
         ]);
-        Some(self.freed.garbage(version.sector, draw))
+        Some(match self.profile.fresh {
+            FreshBlock::Garbage => self.freed.garbage(version.sector, draw),
+            _ => {
+                let stale = self.freed.stale(version.sector, draw);
+                stale.unwrap_or_else(SectorData::zeros)
+            }
+        })
     }
 }
 

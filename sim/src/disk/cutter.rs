@@ -173,10 +173,12 @@ impl Cutter {
     }
 
     fn resolve(&mut self, chooser: &mut Chooser<'_>) -> u64 {
-        self.pending.resolve_names(chooser, &mut self.outcome);
+        let profile = &self.profile;
+        self.pending
+            .resolve_names(profile, chooser, &mut self.outcome);
         self.bind();
         self.pending
-            .resolve_files(&self.durable, chooser, &mut self.outcome);
+            .resolve_files(&self.profile, &self.durable, chooser, &mut self.outcome);
         let names = self.names.iter().zip(&self.bound).zip(&self.reached);
         let names = names.filter(|(_, reached)| **reached);
         let all = names.fold(self.fixed, |all, ((name, bound), _)| {

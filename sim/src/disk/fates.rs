@@ -231,9 +231,10 @@ impl<'a> Chooser<'a> {
         // The first block allocated later than what the sector got.
         let later = version.map_or(0, |version| version + 1);
         let mut fresh = (later..chain.len()).filter(|place| chain[*place].fresh);
-        let garbage = match (&mut self.way, self.fresh) {
-            (_, FreshBlock::Zeros) | (Way::All(_), _) => None,
-            (Way::Explicit(keep), _) => fresh.rfind(|place| {
+        let garbage = match &mut self.way {
+            Way::All(_) => None,
+            _ if !self.fresh.shows_others() => None,
+            Way::Explicit(keep) => fresh.rfind(|place| {
                 let Unit { op, part } = chain[*place].unit;
                 let Part::Sector(index) = part else {
                     return false;
@@ -241,10 +242,8 @@ impl<'a> Chooser<'a> {
                 let part = Part::Garbage(index);
                 keep.contains(Unit { op, part })
             }),
-            (Way::Places(kept), _) => fresh.rfind(|place| kept[chain[*place].garbage as usize]),
-            (Way::Random { rng, garbage, .. }, _) => {
-                fresh.next().filter(|_| rng.below(8) < *garbage)
-            }
+            Way::Places(kept) => fresh.rfind(|place| kept[chain[*place].garbage as usize]),
+            Way::Random { rng, garbage, .. } => fresh.next().filter(|_| rng.below(8) < *garbage),
         };
         match (garbage, version) {
             (Some(place), _) => Pick::Garbage(place),

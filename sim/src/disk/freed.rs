@@ -26,6 +26,10 @@ impl Freed {
         sectors.push_back((sector, data));
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<SectorData>> {
+        self.sectors.iter().map(|(_, data)| data)
+    }
+
     /// The sectors of a file that is gone.
     pub fn push_all(&mut self, image: &Image) {
         for (sector, data) in image.iter() {
@@ -37,18 +41,26 @@ impl Freed {
     /// bytes that an older file had at the same place, for they look most like
     /// the real ones; else those of any older file, else noise.
     pub fn garbage(&self, sector: u32, draw: u64) -> Arc<SectorData> {
+        match draw % 8 {
+            0 => noise(draw),
+            _ => self.stale(sector, draw).unwrap_or_else(|| noise(draw)),
+        }
+    }
+
+    /// The same without noise; `None` if there was no older file.
+    pub fn stale(&self, sector: u32, draw: u64) -> Option<Arc<SectorData>> {
         let same_place: Vec<_> = self
             .sectors
             .iter()
             .filter(|(at, _)| *at == sector)
             .collect();
         let at = (draw >> 8) as usize;
-        match draw % 8 {
-            0 => noise(draw),
-            1..=4 if !same_place.is_empty() => same_place[at % same_place.len()].1.clone(),
-            _ if !self.sectors.is_empty() => self.sectors[at % self.sectors.len()].1.clone(),
-            _ => noise(draw),
-        }
+        let (_, data) = match draw % 8 {
+            0..=4 if !same_place.is_empty() => same_place[at % same_place.len()],
+            _ if self.sectors.is_empty() => return None,
+            _ => &self.sectors[at % self.sectors.len()],
+        };
+        Some(data.clone())
     }
 }
 

@@ -208,11 +208,12 @@ impl File for SimFile {
         })
     }
 
-    /// Both modes persist data and length: there is no other metadata.
-    fn sync(&self, _mode: SyncMode) -> io::Result<()> {
+    /// Both modes persist data and length. What else a filesystem's log writes
+    /// on the occasion may depend on the mode.
+    fn sync(&self, mode: SyncMode) -> io::Result<()> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.operate(OpKind::Sync, 0, 0, |disk, at| {
-            disk.sync(at, self.inode, &mut seen)
+            disk.sync(at, self.inode, mode, &mut seen)
         })
     }
 }

@@ -1,12 +1,13 @@
 //! A file without its name: what the disk has, what the cache shows, and the
 //! effects in between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::decay::Decay;
 use super::image::{Image, Piece, SECTOR, Sector, SectorData, pieces};
 use super::keep::OpId;
+use super::rules::{BLOCK, block_of};
 
 /// One pending version of one sector.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub(super) struct Version {
     pub data: Sector,
     /// It was written to a hole, so a block was allocated for it.
     pub fresh: bool,
+    /// It is what a shorter length left of the sector.
+    pub cut: bool,
     /// A sync failed since: no later sync writes it, but it may have been
     /// written before the error.
     pub lying: bool,
@@ -35,10 +38,9 @@ pub(super) struct Length {
     /// it; equal to `len` where the length changed at once.
     pub grew_from: u64,
     pub len: u64,
+    /// It was longer.
+    pub cuts: bool,
 }
-
-/// Bytes in a block: a long write makes the file longer block by block.
-const BLOCK: u64 = 4096;
 
 impl Length {
     /// The lengths that the file had in the middle of the write. Recorded on
@@ -60,6 +62,9 @@ pub(super) struct Inode {
     pub name: Arc<str>,
     /// Whether the cache still has that name.
     pub linked: bool,
+    /// What it held may show up elsewhere: with a log, from when it has no
+    /// durable name any more.
+    pub freed: bool,
     /// Open handles of the running incarnation.
     pub open: u32,
     pub disk: Image,
@@ -68,6 +73,8 @@ pub(super) struct Inode {
     pub cache_len: u64,
     pub pending: Vec<Version>,
     pub lengths: Vec<Length>,
+    /// Blocks that were reserved and have not been written since.
+    pub raw: BTreeSet<u32>,
     /// Some pending version lies.
     lying: bool,
     /// Every open handle reports each failed sync once, as on Linux.
@@ -81,6 +88,7 @@ impl Inode {
         Inode {
             name,
             linked: true,
+            freed: false,
             open: 0,
             disk: Image::default(),
             disk_len: 0,
@@ -88,6 +96,7 @@ impl Inode {
             cache_len: 0,
             pending: Vec::new(),
             lengths: Vec::new(),
+            raw: BTreeSet::new(),
             lying: false,
             failed_syncs: 0,
             decay: Decay::default(),
@@ -130,6 +139,7 @@ impl Inode {
             len: piece.len as u16,
             data,
             fresh,
+            cut: false,
             lying: false,
         });
     }
@@ -150,10 +160,16 @@ impl Inode {
 
     /// An operation has one length: the last that it set.
     fn change_len(&mut self, op: OpId, grew_from: u64, len: u64) {
+        let cuts = len < self.cache_len;
         self.cache_len = len;
         match self.lengths.last_mut() {
             Some(last) if last.op == op => last.len = len,
-            _ => self.lengths.push(Length { op, grew_from, len }),
+            _ => self.lengths.push(Length {
+                op,
+                grew_from,
+                len,
+                cuts,
+            }),
         }
     }
 
@@ -188,6 +204,7 @@ impl Inode {
                     len: (SECTOR - from) as u16,
                     data,
                     fresh: false,
+                    cut: true,
                     lying: false,
                 });
                 dropped(sector, old);
@@ -203,6 +220,9 @@ impl Inode {
     /// extent, and so did the hole.
     pub fn reserve(&mut self, sectors: impl Iterator<Item = u32>) {
         for sector in sectors {
+            if !self.is_allocated(block_of(sector)) {
+                self.raw.insert(block_of(sector));
+            }
             if self.cache.get(sector).is_none() {
                 self.cache.set(sector, Some(SectorData::zeros()));
                 if self.disk.get(sector).is_none() {
@@ -219,6 +239,9 @@ impl Inode {
         }
         for version in self.pending.drain(..) {
             self.disk.set(version.sector, version.data);
+            if !self.raw.is_empty() {
+                self.raw.remove(&block_of(version.sector));
+            }
         }
         self.sync_len();
     }
@@ -239,6 +262,7 @@ impl Inode {
             let version = &self.pending[tip];
             if !version.lying && chosen(version) {
                 self.disk.set(version.sector, version.data.clone());
+                self.raw.remove(&block_of(version.sector));
                 written.push(version.sector);
             }
         }
@@ -249,6 +273,66 @@ impl Inode {
         if length {
             self.sync_len();
         }
+    }
+
+    /// Makes durable what an operation up to `until` did, as far as a rename
+    /// onto another file waits for it.
+    pub fn sync_until(&mut self, until: OpId) {
+        let (pending, later) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|version| version.op <= until);
+        self.pending = pending;
+        let (lengths, longer) = std::mem::take(&mut self.lengths)
+            .into_iter()
+            .partition(|length| length.op <= until);
+        self.lengths = lengths;
+        self.sync();
+        self.pending.extend(later);
+        self.lengths.extend(longer);
+        self.lying = self.pending.iter().any(|version| version.lying);
+    }
+
+    /// Makes a length durable that stands in the log of the filesystem: the
+    /// `place`-th of the pending ones, or `len` of it. Blocks that it or an
+    /// earlier one freed are free.
+    pub fn log_len(&mut self, place: usize, len: u64) {
+        let Length { op, .. } = self.lengths[place];
+        let freed: BTreeSet<u32> = self.lengths[..=place]
+            .iter()
+            .filter(|length| length.cuts)
+            .flat_map(|length| {
+                let cuts = self
+                    .pending
+                    .iter()
+                    .filter(|version| version.op == length.op);
+                let first = length.len.div_ceil(BLOCK) as u32;
+                cuts.map(|version| block_of(version.sector))
+                    .filter(move |block| *block >= first)
+            })
+            .collect();
+        self.disk_len = len;
+        match len == self.lengths[place].len {
+            true => drop(self.lengths.drain(..=place)),
+            false => {
+                self.lengths.drain(..place);
+                self.lengths[0].grew_from = len;
+            }
+        }
+        // The latest cut of a freed block, and what came before it.
+        let is_freed = |version: &Version| freed.contains(&block_of(version.sector));
+        let mut last: BTreeMap<u32, OpId> = BTreeMap::new();
+        for version in &self.pending {
+            if is_freed(version) && version.cut && version.op <= op {
+                last.insert(version.sector, version.op);
+            }
+        }
+        for sector in last.keys() {
+            self.disk.set(*sector, None);
+        }
+        self.pending.retain(|version| {
+            last.get(&version.sector)
+                .is_none_or(|cut| version.op > *cut)
+        });
     }
 
     /// The sync that fails: the pages become clean although they are not on the
@@ -288,6 +372,12 @@ impl Inode {
         versions
             .map(|(place, version)| (version.sector, place))
             .collect()
+    }
+
+    fn is_allocated(&self, block: u32) -> bool {
+        let sectors = BLOCK as u32 / SECTOR as u32;
+        let mut sectors = block * sectors..(block + 1) * sectors;
+        sectors.any(|sector| self.cache.get(sector).is_some())
     }
 
     pub fn has_pending(&self) -> bool {

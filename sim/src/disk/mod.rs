@@ -23,6 +23,7 @@
 //! sectors a torn write landed) follows from the disk's seed and the number of
 //! the operation by hashing: it is the same whatever else was drawn.
 
+mod commit;
 mod crash;
 mod cutter;
 mod decay;
@@ -38,8 +39,10 @@ mod op;
 mod ops;
 mod pending;
 mod profile;
+mod reach;
 mod report;
 mod resolve;
+mod rules;
 mod state;
 mod trigger;
 
@@ -60,7 +63,7 @@ pub use error::{is_fenced, is_injected, is_power_lost};
 pub use fates::Fates;
 pub use keep::{Keep, OpId, Part, Unit};
 pub use op::{CrashPoint, FaultKind, OpKind, OpOutcome, OpRecord};
-pub use profile::{FreshBlock, NameOrder, Profile};
+pub use profile::{FreshBlock, Growth, Log, NameOrder, Profile, Tear};
 pub use report::CrashReport;
 pub use trigger::{CrashTrigger, FailTrigger, Pattern};
 

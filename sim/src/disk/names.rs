@@ -29,6 +29,15 @@ pub(super) type Names = BTreeMap<Arc<str>, Node>;
 pub(super) struct NameOp {
     pub op: OpId,
     pub change: Change,
+    /// A rename onto a name that there was.
+    replaces: bool,
+}
+
+impl NameOp {
+    /// The file that a rename put in the place of another.
+    pub fn replaces_with(&self) -> Option<u64> {
+        self.change.inode().filter(|_| self.replaces)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -62,7 +71,7 @@ impl Change {
             .any(|name| other.names().any(|theirs| theirs == name))
     }
 
-    fn is_in(&self, dir: &str) -> bool {
+    pub fn is_in(&self, dir: &str) -> bool {
         self.names().any(|name| parent(name) == dir)
     }
 
@@ -105,26 +114,39 @@ pub(super) struct Namespace {
 impl Namespace {
     /// Changes the cache; the change is pending until its directory is synced.
     pub fn change(&mut self, op: OpId, change: Change) {
+        let replaces = match &change {
+            Change::Rename { to, .. } => self.cache.contains_key(to),
+            _ => false,
+        };
         change.apply(&mut self.cache);
-        self.pending.push(NameOp { op, change });
+        self.pending.push(NameOp {
+            op,
+            change,
+            replaces,
+        });
     }
 
     /// Makes operations durable: those for which `chosen` says so, and what
-    /// they build on.
-    pub fn sync(&mut self, order: NameOrder, chosen: impl FnMut(&NameOp) -> bool) {
+    /// they build on. The files that came in the place of others thereby, with
+    /// the operation.
+    pub fn sync(
+        &mut self,
+        order: NameOrder,
+        chosen: impl FnMut(&NameOp) -> bool,
+    ) -> Vec<(u64, OpId)> {
         let mut kept: Vec<bool> = self.pending.iter().map(chosen).collect();
         self.pull_in(order, &mut kept);
         self.apply(&kept);
         let mut kept = kept.into_iter();
-        self.pending.retain(|_| kept.next() == Some(false));
-    }
-
-    /// Makes the names in `dir` durable, as far as `chosen` says so. A rename
-    /// out of or into it takes its other name along: it is atomic.
-    pub fn sync_dir(&mut self, order: NameOrder, dir: &str, mut chosen: impl FnMut(OpId) -> bool) {
-        self.sync(order, |pending| {
-            pending.change.is_in(dir) && chosen(pending.op)
+        let mut replacing = Vec::new();
+        self.pending.retain(|pending| {
+            let durable = kept.next() == Some(true);
+            if durable {
+                replacing.extend(pending.replaces_with().map(|inode| (inode, pending.op)));
+            }
+            !durable
         });
+        replacing
     }
 
     fn apply(&mut self, kept: &[bool]) {

@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
-use afterimage_engine::fs::Held;
+use afterimage_engine::fs::{Held, SyncMode};
 
 use super::FaultKind;
 use super::image::{Piece, SECTOR, pieces};
 use super::inode::Inode;
 use super::names::{Change, Node, parent};
+use super::profile::Log;
 use super::state::{Attempt, Draw, State};
 use crate::rng::SimRng;
 
@@ -126,7 +127,10 @@ impl State {
         let file = self.file(inode);
         file.linked = false;
         let image = file.cache.clone();
-        self.freed.push_all(&image);
+        // With a log, its blocks are free once that says so: see `collect`.
+        if self.profile.log == Log::None {
+            self.freed.push_all(&image);
+        }
     }
 
     fn file_named(&self, path: &str) -> io::Result<u64> {
@@ -155,9 +159,9 @@ impl State {
     pub fn sync_dir(&mut self, at: &Attempt, dir: &str) -> io::Result<()> {
         self.check_dir(dir)?;
         let mut coins = SimRng::new(self.draw(Draw::Torn, at, 0), "sync_dir");
-        let order = self.profile.names;
-        self.names
-            .sync_dir(order, dir, |_| !at.torn || coins.below(2) == 1);
+        self.persist_names(|pending| {
+            pending.change.is_in(dir) && (!at.torn || coins.below(2) == 1)
+        });
         self.collect();
         Ok(())
     }
@@ -218,7 +222,10 @@ impl State {
                 return Err(error);
             }
         }
-        let torn = at.torn.then(|| self.draw(Draw::Torn, at, 0));
+        // With a log, what of it lands is for the power cut to say: it knows the
+        // rules.
+        let torn = at.torn && self.profile.log == Log::None;
+        let torn = torn.then(|| self.draw(Draw::Torn, at, 0));
         let mut coins = torn.map(|seed| SimRng::new(seed, "write"));
         let lands = |_| coins.as_mut().is_none_or(|coins| coins.below(2) == 1);
         self.file(inode).write(at.op, offset, &bytes[..fits], lands);
@@ -319,13 +326,23 @@ impl State {
     }
 
     /// `seen`: how many failed syncs the handle has reported.
-    pub fn sync(&mut self, at: &mut Attempt, inode: u64, seen: &mut u64) -> io::Result<()> {
+    pub fn sync(
+        &mut self,
+        at: &mut Attempt,
+        inode: u64,
+        mode: SyncMode,
+        seen: &mut u64,
+    ) -> io::Result<()> {
+        if at.torn && self.profile.log != Log::None {
+            return Ok(());
+        }
         if at.torn {
             let mut coins = SimRng::new(self.draw(Draw::Torn, at, 0), "sync");
             let length = coins.below(2) == 1;
             self.file(inode).sync_some(|_| coins.below(2) == 1, length);
             return Ok(());
         }
+        let committed = self.commits(inode, mode);
         let file = self.file(inode);
         if let Some(fault @ (FaultKind::Eio | FaultKind::Enospc)) = at.fault {
             file.fail_sync();
@@ -338,11 +355,7 @@ impl State {
         let file = self.file(inode);
         file.sync();
         let failed = std::mem::replace(seen, file.failed_syncs);
-        if self.profile.sync_persists_name {
-            let order = self.profile.names;
-            self.names
-                .sync(order, |pending| pending.change.inode() == Some(inode));
-        }
+        self.commit(inode, committed);
         if failed < *seen {
             // Another handle's sync failed since: this one reports it too.
             return Err(at.inject(FaultKind::Eio));

@@ -1,10 +1,12 @@
 //! Everything that is pending, in the shape in which a power cut asks for it.
 
+use super::image::SECTOR;
 use super::inode::{Inode, Length, Version};
-use super::keep::{Part, Unit};
+use super::keep::{OpId, Part, Unit};
 use super::names::NameOp;
-use super::profile::{FreshBlock, Profile};
+use super::profile::{Growth, Log, Profile, Tear};
 use super::report::shown;
+use super::rules::{BLOCK, Class, block_of};
 use super::state::State;
 
 /// One pending effect.
@@ -47,6 +49,20 @@ pub(super) struct FilePending {
     pub places: Vec<u32>,
     /// By sector.
     pub chains: Vec<Chain>,
+    /// What the profile's rules ask for; nothing where it has no log.
+    /// Of each length, whether it goes with the names.
+    pub at_once: Vec<bool>,
+    /// Of each version.
+    pub traits: Vec<Traits>,
+    /// The writes that made the file longer, in order.
+    pub growing: Vec<OpId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traits {
+    pub class: Class,
+    /// Some of it lies past the end that the file had before.
+    pub grows: bool,
 }
 
 /// What is pending of all names and files.
@@ -58,6 +74,9 @@ pub(super) struct Pending {
     pub builds_on: Vec<Vec<u32>>,
     /// The files that have pending effects, by inode.
     pub files: Vec<FilePending>,
+    /// The renames (by place among the names) that wait for the data of a file
+    /// (by place).
+    pub flushes: Vec<(usize, usize)>,
 }
 
 impl Pending {
@@ -65,12 +84,24 @@ impl Pending {
         let Namespaced { names, builds_on } = Namespaced::of(state);
         let files = state.inodes.iter();
         let files = files.filter(|(_, file)| file.has_pending());
+        let files: Vec<FilePending> = files
+            .map(|(inode, file)| FilePending::of(*inode, file, state))
+            .collect();
+        let mut flushes = Vec::new();
+        if state.profile.replace_flushes {
+            for (place, op) in state.names.pending.iter().enumerate() {
+                let Some(inode) = op.replaces_with() else {
+                    continue;
+                };
+                let file = files.binary_search_by_key(&inode, |file| file.inode);
+                flushes.extend(file.ok().map(|file| (place, file)));
+            }
+        }
         Pending {
             names,
             builds_on,
-            files: files
-                .map(|(inode, file)| FilePending::of(*inode, file, state.boot))
-                .collect(),
+            files,
+            flushes,
         }
     }
 
@@ -140,17 +171,43 @@ impl Namespaced {
 }
 
 impl FilePending {
-    fn of(inode: u64, file: &Inode, running: u32) -> Self {
-        let (lengths, lens) = length_chain(&file.lengths)
-            .map(|(unit, len)| (Entry::new(shown(running, unit), false), len))
-            .unzip();
+    pub fn of(inode: u64, file: &Inode, state: &State) -> Self {
+        let log = state.profile.log;
+        let mut growing = Vec::new();
+        let (mut lengths, mut lens, mut at_once) = (Vec::new(), Vec::new(), Vec::new());
+        for length in &file.lengths {
+            let op = shown(state.boot, length.unit()).op;
+            if length.grew_from < length.len {
+                growing.push(op);
+            }
+            for (part, len, logged) in length.stages(file, &state.profile) {
+                lengths.push(Entry::new(Unit { op, part }, false));
+                lens.push(len);
+                at_once.push(logged);
+            }
+        }
         let mut places: Vec<u32> = (0..file.pending.len() as u32).collect();
         // Stable: versions of one sector stay in the order of the operations.
         places.sort_by_key(|place| file.pending[*place as usize].sector);
         let versions = || places.iter().map(|place| &file.pending[*place as usize]);
-        let entries = versions()
-            .map(|version| Entry::new(shown(running, version.unit()), version.fresh))
-            .collect();
+        let traits: Vec<Traits> = match log {
+            Log::None => Vec::new(),
+            _ => versions()
+                .map(|version| version.traits(file, log))
+                .collect(),
+        };
+        let fresh = |at: usize, version: &Version| match traits.get(at) {
+            Some(traits) => {
+                let reserved = file.raw.contains(&block_of(version.sector));
+                traits.class == Class::Fresh && !version.cut && !reserved
+            }
+            None => version.fresh,
+        };
+        let entries = versions().enumerate().map(|(at, version)| {
+            let unit = shown(state.boot, version.unit());
+            Entry::new(unit, fresh(at, version))
+        });
+        let entries = entries.collect();
         let mut chains: Vec<Chain> = Vec::new();
         for (at, version) in (0..).zip(versions()) {
             match chains.last_mut() {
@@ -169,6 +226,9 @@ impl FilePending {
             entries,
             places,
             chains,
+            at_once,
+            traits,
+            growing,
         }
     }
 
@@ -215,7 +275,7 @@ impl Entry {
     pub fn as_garbage(&self, profile: &Profile) -> Option<Unit> {
         let Unit { op, part } = self.unit;
         match part {
-            Part::Sector(index) if self.fresh && profile.fresh == FreshBlock::Garbage => {
+            Part::Sector(index) if self.fresh && profile.fresh.shows_others() => {
                 let part = Part::Garbage(index);
                 Some(Unit { op, part })
             }
@@ -242,16 +302,61 @@ impl Version {
     }
 }
 
-/// The pending lengths, oldest first, each after those that it had in the
-/// middle of its write.
-pub(super) fn length_chain(lengths: &[Length]) -> impl Iterator<Item = (Unit, u64)> + '_ {
-    lengths.iter().flat_map(|length| {
-        let op = length.op;
-        let partial = (0..).zip(length.partial()).map(move |(index, len)| {
-            let part = Part::PartialSize(index);
-            (Unit { op, part }, len)
-        });
-        let part = Part::Size;
-        partial.chain([(Unit { op, part }, length.len)])
-    })
+impl Version {
+    fn traits(&self, file: &Inode, log: Log) -> Traits {
+        let block = block_of(self.sector);
+        let length = file.lengths.iter().find(|length| length.op == self.op);
+        let freed = length.is_some_and(|length| u64::from(block) * BLOCK >= length.len);
+        let class = match (self.cut, log) {
+            // btrfs writes the block anew that the file ends in.
+            (true, Log::File) => Class::Freed,
+            (true, _) if freed => Class::Freed,
+            _ if !file.was_mapped(block, self.op) => Class::Fresh,
+            _ => Class::InPlace,
+        };
+        let at = u64::from(self.sector) * SECTOR as u64;
+        let end = at + u64::from(self.from) + u64::from(self.len);
+        Traits {
+            class,
+            grows: !self.cut && length.is_some_and(|length| end > length.grew_from),
+        }
+    }
+}
+
+impl Length {
+    pub fn unit(&self) -> Unit {
+        Unit {
+            op: self.op,
+            part: Part::Size,
+        }
+    }
+
+    /// The lengths that may persist, the shortest first if it grew, and whether
+    /// each goes with the names.
+    pub fn stages(&self, file: &Inode, profile: &Profile) -> Vec<(Part, u64, bool)> {
+        let was_set = self.grew_from == self.len;
+        let last = |logged| (Part::Size, self.len, logged);
+        let partial = (0..).zip(self.partial());
+        let all = |logged| {
+            let partial = partial.map(|(index, len)| (Part::PartialSize(index), len, logged));
+            partial.chain([last(logged)]).collect()
+        };
+        match profile.growth {
+            Growth::Free => all(false),
+            Growth::Journal => all(true),
+            _ if was_set => vec![last(true)],
+            growth => {
+                let block = (self.grew_from / BLOCK) as u32;
+                let inside =
+                    !self.grew_from.is_multiple_of(BLOCK) && file.was_mapped(block, self.op);
+                let end = (u64::from(block) + 1) * BLOCK;
+                let in_block = growth == Growth::InBlock && inside;
+                // The block that the file ended in is written by itself.
+                let split = inside && profile.tear == Tear::Block && end < self.len;
+                let first = split.then_some((Part::PartialSize(0), end, in_block));
+                let last = last(in_block && self.len <= end);
+                first.into_iter().chain([last]).collect()
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::freed::Freed;
 use super::inode::Inode;
 use super::keep::OpId;
 use super::names::{Namespace, Node};
-use super::profile::Profile;
+use super::profile::{Log, Profile};
 use super::trigger::{Armed, can_be_short};
 use super::{CrashPoint, FaultKind, OpKind, OpOutcome, OpRecord};
 use crate::rng::{Ratio, hash};
@@ -314,8 +314,15 @@ impl State {
         let pending = self.names.pending.iter();
         let pending = pending.filter_map(|pending| pending.change.inode());
         let needed: BTreeSet<u64> = names.chain(pending).collect();
-        self.inodes
-            .retain(|id, inode| inode.linked || inode.open > 0 || needed.contains(id));
+        let (logged, freed) = (self.profile.log != Log::None, &mut self.freed);
+        self.inodes.retain(|id, inode| {
+            let named = inode.linked || needed.contains(id);
+            if logged && !named && !inode.freed {
+                freed.push_all(&inode.disk);
+                Arc::make_mut(inode).freed = true;
+            }
+            named || inode.open > 0
+        });
     }
 
     fn name_of(&self, on: On<'_>) -> Arc<str> {

@@ -10,6 +10,7 @@ mod faults;
 mod store;
 
 use super::{Cluster, Disk, Net, Plan, STORE, Workload};
+use crate::disk::Profile;
 use crate::rng::{Ratio, SimRng};
 
 /// The scenarios of clusters with generated plans, and their number of members.
@@ -142,6 +143,7 @@ fn draw_disk(rng: &mut SimRng) -> Disk {
             ratio(0, 1)
         },
         stall_us_max: *rng.pick(&[20_000, 100_000, 500_000]),
+        profile: Profile::POSIX_WORST,
     }
 }
 

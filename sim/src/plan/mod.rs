@@ -21,7 +21,7 @@ pub use text::{PlanError, Problem};
 
 use afterimage_engine::{Index, NodeId, Phase, Term};
 
-use crate::disk::{CrashPoint, CrashTrigger, Damage, FailTrigger, Keep, Pattern};
+use crate::disk::{CrashPoint, CrashTrigger, Damage, FailTrigger, Keep, Pattern, Profile};
 use crate::rng::Ratio;
 
 /// The scenario whose steps drive one store directly: all of them are
@@ -83,6 +83,8 @@ pub struct Disk {
     /// A file operation takes up to `stall_us_max` longer.
     pub stall: Ratio,
     pub stall_us_max: u64,
+    /// What its filesystem may do at a power cut.
+    pub profile: Profile,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 use super::fields::{Line, Visit};
 use super::words::DATA_BYTES_MAX;
 use super::{Cluster, Disk, Net, Workload};
+use crate::disk::Profile;
 use crate::rng::Ratio;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -85,6 +86,7 @@ impl Default for Disk {
             short: NEVER,
             stall: NEVER,
             stall_us_max: 300_000,
+            profile: Profile::POSIX_WORST,
         }
     }
 }
@@ -97,7 +99,8 @@ impl Line for Disk {
         v.span("sync_us", min, max, 0..=MINUTE_US)?;
         v.key("short", &mut self.short)?;
         v.key("stall", &mut self.stall)?;
-        v.number("stall_us_max", &mut self.stall_us_max, 0..=MINUTE_US)
+        v.number("stall_us_max", &mut self.stall_us_max, 0..=MINUTE_US)?;
+        v.key("profile", &mut self.profile)
     }
 }
 

@@ -3,7 +3,7 @@
 use afterimage_engine::{Index, NodeId, Phase, Term};
 
 use super::{Side, StoreEntry, Target};
-use crate::disk::{CrashPoint, FaultKind, Keep, Pattern};
+use crate::disk::{CrashPoint, FaultKind, Keep, Pattern, Profile};
 use crate::rng::Ratio;
 
 /// A cluster's members at the most.
@@ -72,6 +72,15 @@ impl Word for Keep {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
             .map_err(|_| "none, or fates as a power cut reports them".to_string())
+    }
+}
+
+impl Word for Profile {
+    fn print(&self) -> String {
+        self.to_string()
+    }
+    fn read(text: &str) -> Result<Self, String> {
+        Profile::by_name(text).ok_or_else(|| format!("one of {}", Profile::names()))
     }
 }
 

@@ -146,7 +146,7 @@ type Applies = Result<(), &'static str>;
 
 impl Single {
     fn new(plan: &Plan, options: &RunOptions) -> Self {
-        let disk = SimFs::new(hash(&[plan.seed, 1]));
+        let disk = SimFs::with_profile(hash(&[plan.seed, 1]), plan.disk.profile);
         disk.record_ops(true);
         disk.short_io(plan.disk.short);
         Single {

@@ -25,7 +25,7 @@ const RESTART_US_MAX: u64 = 500_000;
 const TWIN_EVERY: u64 = 3;
 
 pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<S> {
-    let disk = SimFs::new(hash(&[plan.seed, id.0]));
+    let disk = SimFs::with_profile(hash(&[plan.seed, id.0]), plan.disk.profile);
     disk.record_ops(true);
     disk.short_io(plan.disk.short);
     Member {

@@ -11,6 +11,7 @@
 mod crash_points;
 mod decay;
 mod faults;
+mod profiles;
 mod properties;
 mod rules;
 

@@ -162,7 +162,8 @@ fn the_defaults_of_version_1() {
     );
     assert_eq!(
         fields::print(&plan.disk).join(" "),
-        "op_us=20..100 sync_us=200..2000 short=0/1 stall=0/1 stall_us_max=300000"
+        "op_us=20..100 sync_us=200..2000 short=0/1 stall=0/1 stall_us_max=300000 \
+         profile=posix-worst"
     );
     assert_eq!(
         fields::print(&plan.workload).join(" "),
@@ -239,7 +240,7 @@ fn refusals_of_sections() {
     );
     check_line(
         "disk speed=5",
-        "line 3: unknown key `speed`; known: op_us, sync_us, short, stall, stall_us_max",
+        "line 3: unknown key `speed`; known: op_us, sync_us, short, stall, stall_us_max, profile",
     );
     check_line("seed", "line 3: seed is missing");
     check_line(
