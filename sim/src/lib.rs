@@ -25,3 +25,6 @@ mod twin;
 pub mod verdict;
 #[cfg(madsim)]
 pub mod world;
+
+/// The filesystem that a store is written against.
+pub use afterimage_engine::fs;

@@ -16,9 +16,11 @@ use std::io;
 use std::path::Path;
 
 pub(crate) mod dir;
+mod ext;
 mod os;
 mod os_lock;
 mod read_only;
+pub use ext::{FileExt, FsExt};
 pub use os::OsFs;
 pub use read_only::OsReadOnly;
 

@@ -112,9 +112,12 @@ impl SimFs {
         Arc::new(Incarnation::new(self.disk.clone(), epoch))
     }
 
-    /// The process died, the machine did not: the cache lives on.
+    /// The process died, the machine did not: the cache lives on. Where an armed
+    /// crash fired, it was the process that died there, and not the power.
     pub fn kill(&self) {
-        self.disk.state().stop();
+        let mut state = self.disk.state();
+        state.power_lost = false;
+        state.stop();
     }
 
     /// The power is cut now, or was when an armed crash fired. Everything that

@@ -15,11 +15,13 @@
 //! Most choices leave what others left already. An image that was judged once
 //! needs no second look, unless more must be on it.
 
+mod own;
 mod point;
 mod search;
 pub mod store;
 mod subset;
 
+pub use own::{Acks, Explore, Explored, Failure, Outcome};
 pub use point::{End, Op, Place};
 pub use search::{Bounds, Counts};
 pub use subset::Level;

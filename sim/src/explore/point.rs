@@ -23,9 +23,10 @@ pub struct Place {
     /// The part of the life, from 0: a step of the workload; of the lives that
     /// follow, the open and what is done then.
     pub step: usize,
-    /// The mutating operation within that part, from 1, before which it comes.
+    /// The mutating operation within that part, from 1, before which it comes;
+    /// 0: at the end.
     pub nth: u64,
-    /// That operation; `None`: the life's end.
+    /// That operation, if it is known.
     pub op: Option<Op>,
 }
 
@@ -50,6 +51,28 @@ impl Place {
             op: Some(op),
         }
     }
+
+    /// Before the `nth` operation of a life that has no parts.
+    pub(super) fn before(nth: u64) -> Self {
+        Place {
+            step: 0,
+            nth,
+            op: None,
+        }
+    }
+
+    /// After all operations; `step` counts the parts.
+    pub(super) fn end(step: usize) -> Self {
+        Place {
+            step,
+            nth: 0,
+            op: None,
+        }
+    }
+
+    pub(super) fn is_end(&self) -> bool {
+        self.nth == 0
+    }
 }
 
 impl fmt::Display for Place {
@@ -59,7 +82,8 @@ impl fmt::Display for Place {
                 write!(f, "before {} {}", op.kind.as_str(), op.path)?;
                 op.to.iter().try_for_each(|to| write!(f, " -> {to}"))
             }
-            None => f.write_str("at the end"),
+            None if self.is_end() => f.write_str("at the end"),
+            None => write!(f, "before operation {}", self.nth),
         }
     }
 }

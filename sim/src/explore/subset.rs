@@ -329,3 +329,101 @@ impl Pending {
 fn prefix(len: usize) -> u128 {
     (1 << len) - 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::OpId;
+
+    fn unit(n: u32, part: Part) -> Unit {
+        Unit {
+            op: OpId { boot: 0, n },
+            part,
+        }
+    }
+
+    /// A create, a write of three new sectors with its length, and a rename.
+    fn pending() -> Vec<Unit> {
+        let mut units = vec![unit(1, Part::Name)];
+        units.extend((0..3).map(|index| unit(2, Part::Sector(index))));
+        units.push(unit(2, Part::Size));
+        units.extend((0..3).map(|index| unit(2, Part::Garbage(index))));
+        units.push(unit(3, Part::Name));
+        units
+    }
+
+    fn shown(level: Level) -> Vec<String> {
+        let units = pending();
+        let mut kept = vec![false; units.len()];
+        let choices = choices(&units, level).into_iter().map(|choice| {
+            choice.write(&mut kept);
+            let units = units.iter().zip(&kept).filter(|(_, kept)| **kept);
+            let keep: crate::disk::Keep = units.map(|(unit, _)| *unit).collect();
+            keep.to_string()
+        });
+        choices.collect()
+    }
+
+    #[test]
+    fn level_1_is_the_prefixes() {
+        let expected = ["none", "1", "1,2[0-2]", "1,2[0-2]#", "1,2[0-2]#,3"];
+        assert_eq!(shown(Level::Prefixes), expected);
+    }
+
+    #[test]
+    fn level_2_has_two_exceptions_and_garbage() {
+        let shown = shown(Level::TwoFlips);
+        for expected in ["3", "1,2#,3", "2[0-2]#,3", "1,2#g[0-2],3", "2#", "1,3"] {
+            assert!(shown.iter().any(|s| s == expected), "{expected}: {shown:?}");
+        }
+        // Of a torn write it knows nothing.
+        assert!(!shown.iter().any(|s| s.contains("[0]")), "{shown:?}");
+    }
+
+    #[test]
+    fn level_3_tears_at_every_sector() {
+        let shown = shown(Level::Torn);
+        let torn = ["1,2[0]#", "1,2[0-1]#", "1,2[1-2]#", "1,2[0,2]#", "1,2[1]#"];
+        for expected in torn {
+            assert!(shown.iter().any(|s| s == expected), "{expected}: {shown:?}");
+        }
+        let with_the_rest = "1,2[0]#,3";
+        assert!(shown.iter().any(|s| s == with_the_rest), "{shown:?}");
+        let garbage = "1,2[0]#g[1-2]";
+        assert!(shown.iter().any(|s| s == garbage), "{shown:?}");
+    }
+
+    #[test]
+    fn level_4_is_every_subset() {
+        let shown = shown(Level::All);
+        let without_garbage = shown.iter().filter(|s| !s.contains('g')).count();
+        assert_eq!(without_garbage, 1 << 6);
+    }
+
+    #[test]
+    fn each_level_holds_the_one_below_and_nothing_twice() {
+        let levels = [Level::Prefixes, Level::TwoFlips, Level::Torn, Level::All];
+        for pair in levels.windows(2) {
+            let (less, more) = (shown(pair[0]), shown(pair[1]));
+            assert_eq!(less[..], more[..less.len()]);
+        }
+        let all = shown(Level::All);
+        let distinct: BTreeSet<&String> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn with_nothing_pending_there_is_one_choice() {
+        for level in [Level::Prefixes, Level::All] {
+            assert_eq!(choices(&[], level).len(), 1);
+        }
+    }
+
+    /// More effects than fit into a word: the oldest go together.
+    #[test]
+    fn hundreds_of_effects_are_a_bounded_number_of_choices() {
+        let units: Vec<Unit> = (1..=300).map(|n| unit(n, Part::Name)).collect();
+        let choices = choices(&units, Level::Prefixes);
+        assert_eq!(choices.len(), EFFECTS_MAX + 1);
+    }
+}

@@ -44,6 +44,7 @@ impl Action {
                 StoreOp::Fail(_) => "fail",
                 StoreOp::Full { .. } => "full",
                 StoreOp::Space => "space",
+                StoreOp::Heal => "heal",
                 StoreOp::Evict => "evict",
                 StoreOp::Damage(damage) => damage_name(damage),
                 StoreOp::Check => "check",
@@ -195,6 +196,7 @@ pub(super) fn store_actions() -> Vec<Action> {
         StoreOp::Fail(fail_trigger()),
         StoreOp::Full { bytes: 0 },
         StoreOp::Space,
+        StoreOp::Heal,
         StoreOp::Evict,
         StoreOp::Damage(damage(DamageKind::Rot)),
         StoreOp::Damage(damage(DamageKind::Unreadable)),
@@ -385,6 +387,7 @@ impl Line for StoreOp {
             | StoreOp::Kill
             | StoreOp::Restart
             | StoreOp::Space
+            | StoreOp::Heal
             | StoreOp::Evict
             | StoreOp::Check => Ok(()),
         }

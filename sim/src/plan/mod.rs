@@ -254,6 +254,9 @@ pub enum StoreOp {
     },
     /// The disk has space again.
     Space,
+    /// No armed failure is left, and the disk has space: what comes is met by
+    /// crashes alone.
+    Heal,
     /// Drops cached pages that lie.
     Evict,
     /// A durable sector goes bad. What the plan leaves open is chosen by

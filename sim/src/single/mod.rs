@@ -326,6 +326,10 @@ impl Single {
             }
             StoreOp::Fail(trigger) => self.disk.arm_fail(trigger),
             StoreOp::Full { bytes } => self.disk.limit_space(Some(bytes)),
+            StoreOp::Heal => {
+                self.disk.disarm_fails();
+                self.disk.limit_space(None);
+            }
             StoreOp::Space => {
                 self.disk.limit_space(None);
                 self.finish(Task::Writer);

@@ -251,11 +251,7 @@ impl Living<'_> {
             return;
         };
         self.points.push(Point {
-            place: Place {
-                step: APPEND + 1,
-                nth: 0,
-                op: None,
-            },
+            place: Place::end(APPEND + 1),
             disk: self.disk.fork(),
             key: promised.fingerprint,
             must: promised,

@@ -144,11 +144,7 @@ fn points(moments: Vec<single::Moment>) -> Vec<Point<Promised>> {
         nth += 1;
         let place = match &moment.capture {
             Some(capture) => Place::of(moment.step, nth, capture),
-            None => Place {
-                step: moment.step + 1,
-                nth: 0,
-                op: None,
-            },
+            None => Place::end(moment.step + 1),
         };
         let promised = Promised::new(moment.judges, Arc::default());
         points.push(Point {

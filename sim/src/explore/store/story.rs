@@ -20,6 +20,8 @@ pub(super) fn tell(
     if crashes.is_empty() {
         return renumbered(workload, steps);
     }
+    let is_fault = |op: &StoreOp| matches!(op, StoreOp::Fail(_) | StoreOp::Full { .. });
+    let has_faults = steps.iter().any(is_fault);
     // The open with which a plan begins that does not say so.
     let opens = !matches!(steps.first(), Some(StoreOp::Restart));
     if opens {
@@ -33,6 +35,10 @@ pub(super) fn tell(
         // Of a workload that opens by itself, its first step is number 1.
         let step = place.step - usize::from(n == 0 && !opens);
         teller.lived(&life, step, place, end);
+        // The faults of the workload end with it.
+        if n == 0 && has_faults {
+            teller.ops.push(StoreOp::Heal);
+        }
     }
     let last = entries.last().copied().flatten();
     teller.ops.extend(life(last));
@@ -63,7 +69,7 @@ impl Teller {
     fn lived(&mut self, life: &[StoreOp], step: usize, place: &Place, end: &End) {
         let step = step.min(life.len());
         self.ops.extend(life[..step].iter().cloned());
-        let during = life.get(step).filter(|_| place.op.is_some());
+        let during = life.get(step).filter(|_| !place.is_end());
         let pattern = Pattern::any();
         match (end, during) {
             (End::Cut(keep), Some(op)) => {

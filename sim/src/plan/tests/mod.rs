@@ -104,6 +104,7 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
             StoreOp::Kill,
             StoreOp::Restart,
             StoreOp::Space,
+            StoreOp::Heal,
             StoreOp::Evict,
             StoreOp::Check,
         ]),
