@@ -248,7 +248,7 @@ pub struct List {
 #[derive(Serialize)]
 pub struct ListedScenario {
     pub name: &'static str,
-    pub about: &'static str,
+    pub about: String,
     /// Run when no scenario is named.
     pub default: bool,
 }

@@ -18,7 +18,10 @@ use crate::summary::styled;
 pub fn list(args: &ListArgs) -> Result<Status, Error> {
     let outputs = Outputs::open(args.json.as_deref(), None)?;
     let mut out = outputs.out;
-    let scenarios: Vec<_> = SCENARIOS.iter().map(|s| [s.name, s.about, ""]).collect();
+    let scenarios: Vec<_> = SCENARIOS
+        .iter()
+        .map(|s| [s.name, s.about.as_str(), ""])
+        .collect();
     let profiles: Vec<_> = Profile::ALL.iter().map(|p| [p.name, p.about, ""]).collect();
     let invariants: Vec<_> = Invariant::ALL
         .iter()
@@ -53,7 +56,7 @@ fn names() -> json::List {
             .iter()
             .map(|scenario| json::ListedScenario {
                 name: scenario.name,
-                about: scenario.about,
+                about: scenario.about.clone(),
                 default: scenario.default,
             })
             .collect(),

@@ -1,5 +1,8 @@
 //! One plan, carried out: the way in for the command line and for tests.
 
+use std::sync::LazyLock;
+
+use crate::explore;
 use crate::mutants::MutantInfo;
 #[cfg(madsim)]
 use crate::plan::Plan;
@@ -37,31 +40,38 @@ impl RunOptions {
 }
 
 /// What can be run by name.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
     pub name: &'static str,
-    pub about: &'static str,
+    pub about: String,
     /// Part of a campaign when no scenario is named.
     pub default: bool,
 }
 
-pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "raft-3",
-        about: "three members, clients, crashes, partitions and disk faults",
-        default: true,
-    },
-    Scenario {
-        name: "raft-5",
-        about: "the same with five members",
-        default: true,
-    },
-    Scenario {
-        name: crate::plan::STORE,
-        about: "one store alone: appends, truncations, snapshots, and the power going in any of them",
-        default: false,
-    },
-];
+/// All of them, the default ones first.
+pub static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
+    let scenario = |name, about: &str, default| Scenario {
+        name,
+        about: about.to_owned(),
+        default,
+    };
+    let mut scenarios = vec![
+        scenario(
+            "raft-3",
+            "three members, clients, crashes, partitions and disk faults",
+            true,
+        ),
+        scenario("raft-5", "the same with five members", true),
+        scenario(
+            crate::plan::STORE,
+            "one store alone: appends, truncations, snapshots, and the power going in any of them",
+            false,
+        ),
+    ];
+    let workloads = explore::store::SCENARIOS.iter();
+    scenarios.extend(workloads.map(|workload| scenario(workload.name, &workload.about(), false)));
+    scenarios
+});
 
 #[cfg(madsim)]
 pub use fresh::{WATCHDOG, run_fresh};

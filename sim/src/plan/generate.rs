@@ -8,9 +8,11 @@
 mod aims;
 mod faults;
 mod store;
+mod workload;
 
 use super::{Cluster, Disk, Net, Plan, STORE, Workload};
 use crate::disk::Profile;
+use crate::explore;
 use crate::rng::{Ratio, SimRng};
 
 /// The scenarios of clusters with generated plans, and their number of members.
@@ -25,7 +27,8 @@ pub struct UnknownScenario {
 
 fn known() -> String {
     let clusters = MEMBERS.iter().map(|(name, _)| *name);
-    let names: Vec<&str> = clusters.chain([STORE]).collect();
+    let workloads = explore::store::SCENARIOS.iter().map(|s| s.name);
+    let names: Vec<&str> = clusters.chain([STORE]).chain(workloads).collect();
     names.join(", ")
 }
 
@@ -33,6 +36,9 @@ fn known() -> String {
 pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     if scenario == STORE {
         return Ok(generate_store(seed));
+    }
+    if let Some(workload) = explore::store::find(scenario) {
+        return Ok(workload::draw(workload, seed));
     }
     let Some((_, members)) = MEMBERS.iter().find(|(name, _)| *name == scenario) else {
         return Err(UnknownScenario {
