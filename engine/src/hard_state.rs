@@ -9,6 +9,7 @@
 //! | 24 | 8 | sequence: the slot with the higher one counts |
 //! | 32 | 8 | term |
 //! | 40 | 8 | vote |
+//! | 48 | 4 | CRC of the other slot when this one was written |
 //! | 508 | 4 | CRC |
 //!
 //! Doubtful: a recovery wrote it that found the other slot bad, and nothing was
@@ -16,13 +17,19 @@
 //!
 //! A write never touches the slot that counts, so whatever a crash leaves of
 //! it, the state acknowledged last is still there.
+//!
+//! A sector is written whole, unless the write stops short in the middle of it
+//! and the power goes before the rest. What that leaves is bad, like a slot that
+//! rotted; and only of the latter something acknowledged may be gone. The two
+//! are told apart by the CRC at the end: of an unfinished write it is the one
+//! of the slot that was there before, and the slot that counts has noted it.
 
 use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
 use crate::entry::HardState;
 use crate::error::{Corruption, Error, Result};
 use crate::fs::SyncMode;
 use crate::fs::dir::{Dir, Handle};
-use crate::ids::{NodeId, Term};
+use crate::ids::{NUMBER_MAX, NodeId, Term};
 use crate::mutant::{Mutant, Mutants};
 
 pub(crate) const NAME: &str = "hardstate";
@@ -38,6 +45,8 @@ pub struct Slot {
     pub sequence: u64,
     pub hard_state: HardState,
     pub doubtful: bool,
+    /// The CRC of the other slot when this one was written.
+    pub other_crc: u32,
 }
 
 const VOTE: u32 = 1;
@@ -55,7 +64,8 @@ impl Slot {
             .u64(self.log_id)
             .u64(self.sequence)
             .u64(self.hard_state.term.0)
-            .u64(self.hard_state.vote.map_or(0, |id| id.0));
+            .u64(self.hard_state.vote.map_or(0, |id| id.0))
+            .u32(self.other_crc);
         seal(&mut sector);
         sector
     }
@@ -75,6 +85,10 @@ impl Slot {
         let sequence = get.u64();
         let term = Term(get.u64());
         let vote = NodeId(get.u64());
+        let other_crc = get.u32();
+        if sequence > NUMBER_MAX {
+            return Ok(None);
+        }
         Ok(Some(Slot {
             log_id,
             sequence,
@@ -83,8 +97,28 @@ impl Slot {
                 vote: (flags & VOTE != 0).then_some(vote),
             },
             doubtful: flags & DOUBTFUL != 0,
+            other_crc,
         }))
     }
+
+    fn crc(&self) -> u32 {
+        crc_of(&self.encode())
+    }
+
+    /// Whether a bad sector is what a write of the other slot left that stopped
+    /// in the middle: it never came to its end, so nothing in it was durable.
+    pub fn is_unfinished(&self, other: &Sector) -> bool {
+        let before = self.other_crc.to_le_bytes();
+        let (data, found) = other.split_at(SECTOR - 4);
+        let after = crc32fast::hash(data).to_le_bytes();
+        // The write may have stopped within the CRC.
+        (0..4).any(|k| found[..k] == after[..k] && found[k..] == before[k..])
+    }
+}
+
+fn crc_of(sector: &Sector) -> u32 {
+    let (_, crc) = sector.split_at(SECTOR - 4);
+    u32::from_le_bytes([crc[0], crc[1], crc[2], crc[3]])
 }
 
 /// The open file.
@@ -99,15 +133,18 @@ impl HardStateFile {
     /// Creates the file, durable with its name; the name of the directory
     /// itself is the caller's.
     pub async fn create(dir: &Dir, log_id: u64, tmp: &str) -> Result<Self> {
-        let slot = |sequence| Slot {
+        let slot = |sequence, other_crc| Slot {
             log_id,
             sequence,
             hard_state: HardState::default(),
             doubtful: false,
+            other_crc,
         };
+        let older = slot(FIRST - 1, 0);
+        let current = slot(FIRST, older.crc());
         let file = dir.create_new(tmp).await?;
-        let mut both = slot(FIRST - 1).encode().to_vec();
-        both.extend(slot(FIRST).encode());
+        let mut both = older.encode().to_vec();
+        both.extend(current.encode());
         file.write_all(&both, 0).await?;
         // Sync before rename: a file under this name must have two valid slots.
         file.sync(SyncMode::All).await?;
@@ -115,11 +152,12 @@ impl HardStateFile {
         dir.sync().await?;
         Ok(HardStateFile {
             file: file.renamed(dir.join(NAME)),
-            current: slot(FIRST),
+            current,
         })
     }
 
-    /// Reads both slots; also the offset of the one that was bad.
+    /// Reads both slots; also the offset of one that is bad and had come to its
+    /// end once.
     pub async fn open(dir: &Dir, mutants: Mutants) -> Result<(Self, Option<u64>)> {
         let file = dir.open(NAME).await?;
         let mut bytes = [0; 2 * SECTOR];
@@ -138,11 +176,15 @@ impl HardStateFile {
             })?;
             match slot {
                 Some(slot) => slots.push(slot),
-                None => bad = Some(offset),
+                None => bad = Some((offset, *sector)),
             }
         }
         match slots.into_iter().max_by_key(|slot| slot.sequence) {
-            Some(current) => Ok((HardStateFile { file, current }, bad)),
+            Some(current) => {
+                let finished = bad.filter(|(_, sector)| !current.is_unfinished(sector));
+                let bad = finished.map(|(offset, _)| offset);
+                Ok((HardStateFile { file, current }, bad))
+            }
             None => Err(Error::Corrupt {
                 path: file.path().to_owned(),
                 offset: 0,
@@ -172,6 +214,7 @@ impl HardStateFile {
             sequence: self.current.sequence + 1,
             hard_state,
             doubtful,
+            other_crc: self.current.crc(),
             ..self.current
         };
         let offset = (next.sequence % 2) * SECTOR as u64;
@@ -187,22 +230,67 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn slot(sequence: u64, term: u64, other_crc: u32) -> Slot {
+        Slot {
+            log_id: 1,
+            sequence,
+            hard_state: HardState {
+                term: Term(term),
+                vote: None,
+            },
+            doubtful: false,
+            other_crc,
+        }
+    }
+
+    /// Three states in a row: the first is overwritten by the third.
+    fn three() -> [Slot; 3] {
+        let first = slot(4, 7, 0);
+        let second = slot(5, 8, first.crc());
+        let third = slot(6, 9, second.crc());
+        [first, second, third]
+    }
+
+    /// Whatever a write leaves that stops in the middle is known as such.
+    #[test]
+    fn a_write_that_stopped_is_told_from_rot() {
+        let [first, second, third] = three();
+        for k in 0..SECTOR {
+            let mut torn = first.encode();
+            torn[..k].copy_from_slice(&third.encode()[..k]);
+            let decoded = Slot::decode(&torn);
+            let harmless = matches!(decoded, Ok(Some(_))) || second.is_unfinished(&torn);
+            assert!(harmless, "stopped after {k}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn slots_survive_the_round_trip(log_id: u64, sequence: u64, term: u64, vote: Option<u64>, doubtful: bool) {
+        fn rot_is_told_from_a_write_that_stopped(at in 0..SECTOR - 4, bit in 0u8..8) {
+            let [_, second, third] = three();
+            let mut rotten = third.encode();
+            rotten[at] ^= 1 << bit;
+            prop_assert!(!second.is_unfinished(&rotten));
+        }
+
+        #[test]
+        fn slots_survive_the_round_trip(
+            log_id: u64, sequence in 0..=NUMBER_MAX, term: u64, vote: Option<u64>,
+            doubtful: bool, other_crc: u32,
+        ) {
             let slot = Slot {
                 log_id,
                 sequence,
                 hard_state: HardState { term: Term(term), vote: vote.map(NodeId) },
                 doubtful,
+                other_crc,
             };
             prop_assert_eq!(Slot::decode(&slot.encode()), Ok(Some(slot)));
         }
 
         #[test]
         fn a_flipped_bit_is_seen(at in 0..SECTOR, bit in 0u8..8) {
-            let slot = Slot { log_id: 1, sequence: 2, hard_state: HardState::default(), doubtful: false };
-            let mut sector = slot.encode();
+            let mut sector = slot(2, 0, 0).encode();
             sector[at] ^= 1 << bit;
             prop_assert_eq!(Slot::decode(&sector), Ok(None));
         }

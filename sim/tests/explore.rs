@@ -90,7 +90,8 @@ fn bites(scenario: &str, mutant: &str, depth: u32, invariant: &str) {
         single::run(&read.plan, &options).verdict
     };
     assert_eq!(run(Some(mutant)), verdict);
-    assert_eq!(run(None), Verdict::Pass);
+    // Where the mutant had something pending, the engine may have nothing.
+    assert!(matches!(run(None), Verdict::Pass | Verdict::Vacuous));
 }
 
 #[test]

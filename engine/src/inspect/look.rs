@@ -220,7 +220,7 @@ impl Inspector {
     }
 
     /// A sector of a file; zeros behind its end.
-    fn sector(&self, name: &str, number: u64) -> Result<Sector> {
+    pub(super) fn sector(&self, name: &str, number: u64) -> Result<Sector> {
         let mut sector = [0; SECTOR];
         let file = now(self.dir.open(name))?;
         file.read_now(&mut sector, number * SECTOR as u64)?;

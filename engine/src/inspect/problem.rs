@@ -88,8 +88,8 @@ impl What {
             }
             What::Misnamed { .. } => "give it its name back, if no other file has it",
             What::Slot { .. } => {
-                "the next open writes it again, and so does `repair`; if it was the newer one of \
-                 both, a vote is forgotten: let the node catch up before it votes"
+                "`repair` writes it again; if it was the newer one of both, a vote is forgotten: \
+                 let the node catch up before it votes"
             }
             What::TornTail { .. } => {
                 "the next open ends the log here, and so does `repair`; if the record was \

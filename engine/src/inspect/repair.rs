@@ -328,7 +328,7 @@ impl Inspector {
             match action {
                 Action::RewriteSlot { .. } => {
                     let (mut file, _) = now(HardStateFile::open(&self.dir, Mutants::NONE))?;
-                    now(file.write(file.current.hard_state))?;
+                    now(file.recover(true))?;
                 }
                 Action::EndLog {
                     before,

@@ -8,7 +8,7 @@ use super::{Inspector, is_read_error, is_unfinished};
 use crate::bytes::SECTOR;
 use crate::error::{Corruption, Error, Result};
 use crate::format::VERSION;
-use crate::hard_state;
+use crate::hard_state::{self, Slot};
 use crate::ids::{Index, Term};
 use crate::job::now;
 use crate::log::segment::{self, Segment, SegmentHeader};
@@ -143,14 +143,23 @@ impl Inspector {
         match slots.each_ref().map(Found::good) {
             [Some(_), Some(_)] => Ok(Vec::new()),
             [None, None] => refuses(What::Corrupt(Corruption::HardState)),
-            [Some(other), None] => Ok(vec![self.bad_slot(1, other.hard_state.term)]),
-            [None, Some(other)] => Ok(vec![self.bad_slot(0, other.hard_state.term)]),
+            [Some(other), None] => self.bad_slot(1, other),
+            [None, Some(other)] => self.bad_slot(0, other),
         }
     }
 
-    fn bad_slot(&self, number: u64, term: Term) -> Problem {
+    /// A write that stopped in the middle is no problem: the next one is there.
+    fn bad_slot(&self, number: u64, other: &Slot) -> Result<Vec<Problem>> {
+        if other.is_unfinished(&self.sector(hard_state::NAME, number)?) {
+            return Ok(Vec::new());
+        }
+        let term = other.hard_state.term;
         let offset = number * SECTOR as u64;
-        self.problem(hard_state::NAME, offset, What::Slot { term }, Effect::Heals)
+        Ok(vec![self.refuses(
+            hard_state::NAME,
+            offset,
+            What::Slot { term },
+        )])
     }
 
     /// Where the snapshot ends, and the generation below which segments are dead.

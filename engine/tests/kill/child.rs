@@ -72,7 +72,7 @@ pub fn run(dir: &Path, seed: u64) {
     for step in 0.. {
         let roll = draw((seed << 32) | step);
         let snapshot = threads.store().snapshot().map_or(0, |s| s.last_index.0);
-        let from = next - (roll >> 40) % 5;
+        let from = next.saturating_sub((roll >> 40) % 5);
         if roll.is_multiple_of(11) && from < next && from > snapshot + 1 {
             // A new leader replaces the end of the log.
             term += 1;
