@@ -105,9 +105,10 @@ impl Slot {
         crc_of(&self.encode())
     }
 
-    /// Whether a bad sector is what a write of the other slot left that stopped
-    /// in the middle: it never came to its end, so nothing in it was durable.
-    pub fn is_unfinished(&self, other: &Sector) -> bool {
+    /// Whether a bad sector was the other slot when this one was written, or is
+    /// what a later write left that stopped in the middle. Either way nothing
+    /// newer than this one was acknowledged in it.
+    pub fn is_older(&self, other: &Sector) -> bool {
         let before = self.other_crc.to_le_bytes();
         let (data, found) = other.split_at(SECTOR - 4);
         let after = crc32fast::hash(data).to_le_bytes();
@@ -181,7 +182,7 @@ impl HardStateFile {
         }
         match slots.into_iter().max_by_key(|slot| slot.sequence) {
             Some(current) => {
-                let finished = bad.filter(|(_, sector)| !current.is_unfinished(sector));
+                let finished = bad.filter(|(_, sector)| !current.is_older(sector));
                 let bad = finished.map(|(offset, _)| offset);
                 Ok((HardStateFile { file, current }, bad))
             }
@@ -259,7 +260,7 @@ mod tests {
             let mut torn = first.encode();
             torn[..k].copy_from_slice(&third.encode()[..k]);
             let decoded = Slot::decode(&torn);
-            let harmless = matches!(decoded, Ok(Some(_))) || second.is_unfinished(&torn);
+            let harmless = matches!(decoded, Ok(Some(_))) || second.is_older(&torn);
             assert!(harmless, "stopped after {k}");
         }
     }
@@ -270,7 +271,7 @@ mod tests {
             let [_, second, third] = three();
             let mut rotten = third.encode();
             rotten[at] ^= 1 << bit;
-            prop_assert!(!second.is_unfinished(&rotten));
+            prop_assert!(!second.is_older(&rotten));
         }
 
         #[test]

@@ -114,17 +114,20 @@ fn an_append_without_a_sync_is_found() {
     bites("append", "ack-before-sync", 1, "acked-durable");
 }
 
+#[cfg(feature = "mutants")]
 #[test]
 fn a_failed_sync_that_is_believed_is_found() {
     bites("failed-sync", "believe-second-sync", 1, "acked-durable");
 }
 
+#[cfg(feature = "mutants")]
 #[test]
 fn a_torn_record_that_is_accepted_is_found() {
     bites("append", "accept-torn-record", 1, "no-resurrection");
 }
 
 /// It takes a kill and then a power cut.
+#[cfg(feature = "mutants")]
 #[test]
 fn a_recovery_that_trusts_the_cache_is_found() {
     bites("append", "recover-without-copy", 2, "acked-durable");
@@ -143,7 +146,7 @@ fn an_exploration_does_not_depend_on_its_jobs() {
         (explored.counts, told(&explored))
     };
     assert_eq!(run(None, 1), run(None, 3));
-    let mutant = Some("append-after-cut");
+    let mutant = Some("segment-name-not-synced");
     assert_eq!(run(mutant, 1), run(mutant, 3));
     assert_ne!(run(mutant, 1).1, "");
 }

@@ -502,10 +502,11 @@ fn a_power_cut_at_any_operation_and_in_each_open_after_it_breaks_no_promise() {
     assert!(cuts > 5000, "{cuts}");
 }
 
-/// The two slots are no copies of each other: the bad one may hold the vote.
+/// The two slots are no copies of each other: a bad one may have held the vote,
+/// unless it is known to have been the older one.
 #[test]
 fn a_bad_slot_of_the_hard_state_is_refused_unless_told() {
-    for slot in [0, 1] {
+    for (slot, counts) in [(0, true), (1, false)] {
         let rig = Rig::new();
         drop(rig.open().unwrap());
         rig.disk.power_cut(&Fates::KeepAll);
@@ -523,6 +524,7 @@ fn a_bad_slot_of_the_hard_state_is_refused_unless_told() {
                 assert_eq!(offset, u64::from(slot) * 512);
                 assert_eq!(what, Corruption::HardStateSlot);
             }
+            Ok(_) if !counts => continue,
             other => panic!("slot {slot}: {other:?}"),
         }
         rig.disk.kill();

@@ -148,9 +148,9 @@ impl Inspector {
         }
     }
 
-    /// A write that stopped in the middle is no problem: the next one is there.
+    /// One that held nothing newer is no problem: the next open writes it.
     fn bad_slot(&self, number: u64, other: &Slot) -> Result<Vec<Problem>> {
-        if other.is_unfinished(&self.sector(hard_state::NAME, number)?) {
+        if other.is_older(&self.sector(hard_state::NAME, number)?) {
             return Ok(Vec::new());
         }
         let term = other.hard_state.term;

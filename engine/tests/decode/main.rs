@@ -125,7 +125,11 @@ fn look(disk: &Memory) {
             "{items} items in {bytes} bytes"
         );
         inspector.verify().expect("memory does not fail");
-        inspector.propose().expect("memory does not fail");
+        // A generation that is spoilt may be the last one.
+        match inspector.propose() {
+            Ok(_) | Err(Error::Misuse(_)) => {}
+            Err(e) => panic!("memory does not fail: {e}"),
+        }
     }
     assert_eq!(disk.contents(), before);
 }

@@ -229,7 +229,7 @@ impl State {
         }
         let matched = call.to.unwrap_or(&name);
         let crash = self.armed.crash(call.kind, matched);
-        let fault = self.armed.fail(call.kind, matched, call.len);
+        let fault = self.armed.fail(call.kind, matched, call.offset, call.len);
         let fault = fault.or_else(|| self.short_by_chance(call));
         let mut attempt = Attempt {
             op: OpId {
@@ -299,7 +299,8 @@ impl State {
 
     fn short_by_chance(&self, call: Call<'_>) -> Option<FaultKind> {
         let draw = hash(&[self.seed, Draw::Short as u64, self.calls]);
-        (can_be_short(call.kind, call.len) && self.short.holds(draw)).then_some(FaultKind::Short)
+        (can_be_short(call.kind, call.offset, call.len) && self.short.holds(draw))
+            .then_some(FaultKind::Short)
     }
 
     /// Forgets the inodes that nothing refers to any more.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::image::SECTOR;
 use super::{CrashPoint, FaultKind, OpKind};
 
 /// Which operations a trigger counts: `write`, `sync:log-*`, `rename:snapshot`
@@ -124,13 +125,13 @@ impl Armed {
         self.crash.take().map(|trigger| trigger.point)
     }
 
-    /// Counts one operation of `len` bytes; the fault that it meets, if any. Of
+    /// Counts one operation on `len` bytes; the fault that it meets, if any. Of
     /// several that fall on the same operation, the one armed first.
-    pub fn fail(&mut self, kind: OpKind, name: &str, len: u64) -> Option<FaultKind> {
+    pub fn fail(&mut self, kind: OpKind, name: &str, at: u64, len: u64) -> Option<FaultKind> {
         let mut fired = None;
         self.fails.retain_mut(|trigger| {
             let applies = match trigger.fault {
-                FaultKind::Short => can_be_short(kind, len),
+                FaultKind::Short => can_be_short(kind, at, len),
                 fault => !fault.is_latent() || kind == OpKind::Sync,
             };
             if !applies || !trigger.pattern.matches(kind, name) {
@@ -146,9 +147,16 @@ impl Armed {
     }
 }
 
-/// Whether an operation of `len` bytes can stop short.
-pub(super) fn can_be_short(kind: OpKind, len: u64) -> bool {
-    matches!(kind, OpKind::Read | OpKind::Write) && len >= 2
+/// Whether an operation on `len` bytes from `at` can stop short. A write of one
+/// whole sector cannot: it would leave half of it for a power cut, and that a
+/// sector is written whole or not at all is what slots and headers rest on.
+pub(super) fn can_be_short(kind: OpKind, at: u64, len: u64) -> bool {
+    let sector = SECTOR as u64;
+    match kind {
+        OpKind::Read => len >= 2,
+        OpKind::Write => len >= 2 && (len != sector || at % sector != 0),
+        _ => false,
+    }
 }
 
 /// Whether `pattern`, in which `*` is any run of bytes, matches all of `name`.
@@ -223,7 +231,7 @@ mod tests {
         armed.arm_fail(trigger("*", 2, FaultKind::Enospc));
         armed.arm_fail(trigger("*", 1, FaultKind::Short));
         let mut ops = [OpKind::Sync, OpKind::Write, OpKind::Write, OpKind::Write].into_iter();
-        let mut next = || armed.fail(ops.next().unwrap(), "f", 10);
+        let mut next = || armed.fail(ops.next().unwrap(), "f", 0, 10);
         assert_eq!(next(), None, "a sync cannot be short");
         assert_eq!(next(), Some(FaultKind::Enospc), "armed before the short");
         assert_eq!(next(), Some(FaultKind::Eio));
