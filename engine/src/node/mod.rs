@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::ids::{Index, NodeId, Term};
 use crate::job::{Job, Step, turn};
 use crate::mutant::Mutants;
-use crate::raft::{self, LogView, Message, Raft, Ready};
+use crate::raft::{self, Change, LogView, Message, Raft, Ready, Refused};
 use crate::store::{Batch, Cleaner, Options, Preparer, Report, Store, Ticket, Writer};
 
 mod clients;
@@ -43,7 +43,7 @@ const TRANSFER_IDLE_ELECTIONS: u32 = 10;
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     pub id: NodeId,
-    /// The members at the very beginning.
+    /// The members at the very beginning. Empty for a node that joins later.
     pub membership: Membership,
     pub store: Options,
     pub election_ticks: u32,
@@ -235,7 +235,7 @@ impl<S: StateMachine> Node<S> {
                     self.clients.proposed(position, &request);
                     None
                 }
-                Err(not_leader) => Some(not_leader.leader),
+                Err(refused) => Some(refused.leader(self.config.id)),
             }
         } else {
             let context = self.clients.next_context();
@@ -255,6 +255,26 @@ impl<S: StateMachine> Node<S> {
             });
         }
         Ok(())
+    }
+
+    /// Proposes a change of the membership; on success its position. It counts
+    /// at once, and is done when [`Node::change_is_pending`] says so: nobody is
+    /// told, since whoever changes the membership looks at it. Where this node
+    /// loses its leadership before, the next leader may have undone the change:
+    /// ask its [`Node::membership`].
+    pub fn change_membership(&mut self, change: Change) -> Result<Result<(Index, Term), Refused>> {
+        let now_ms = self.host.env.now_ms();
+        let answer = self.raft.change_membership(change, now_ms, &self.store)?;
+        self.drain()?;
+        Ok(answer)
+    }
+
+    /// Hands the leadership to `to`; commands are refused until it has it, or
+    /// for an election timeout.
+    pub fn transfer_leadership(&mut self, to: NodeId) -> Result<Result<(), Refused>> {
+        let answer = self.raft.transfer_leadership(to);
+        self.drain()?;
+        Ok(answer)
     }
 
     /// What is to be sent and answered since the last call. To be called after
@@ -440,9 +460,10 @@ impl<S: StateMachine> Node<S> {
             let meta = SnapshotMeta {
                 last_index: self.replica.applied_index(),
                 last_term: self.replica.applied_term(),
-                // The newest of the log; the same as the applied one as long
-                // as the membership does not change.
-                membership: self.raft.membership().clone(),
+                // The log's newest may be another, and may be truncated.
+                membership: (self.raft)
+                    .membership_at(self.replica.applied_index())
+                    .clone(),
             };
             self.store.save_snapshot(meta, self.replica.snapshot())
         });
@@ -455,6 +476,7 @@ impl<S: StateMachine> Node<S> {
             Ok(_) => {
                 if let Some(current) = self.store.snapshot() {
                     self.saved_index = current.last_index;
+                    self.raft.snapshot_saved(current.last_index);
                 }
                 Ok(Step::Ran)
             }
@@ -484,6 +506,14 @@ impl<S: StateMachine> Node<S> {
     }
     pub fn leader(&self) -> Option<NodeId> {
         self.raft.leader()
+    }
+    /// The membership that counts here: the log's newest, committed or not.
+    pub fn membership(&self) -> &Membership {
+        self.raft.membership()
+    }
+    /// Whether that membership is not committed yet, as far as this node knows.
+    pub fn change_is_pending(&self) -> bool {
+        self.raft.change_is_pending()
     }
     pub fn commit_index(&self) -> Index {
         self.raft.commit_index()

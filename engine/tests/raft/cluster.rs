@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use afterimage_engine::mutant::Mutants;
-use afterimage_engine::raft::{Body, Config, LogView, Message, SnapshotPiece};
-use afterimage_engine::{EntryKind, Index, Membership, NodeId};
+use afterimage_engine::raft::{Body, Change, Config, LogView, Message, Refused, SnapshotPiece};
+use afterimage_engine::{EntryKind, Index, Membership, NodeId, Term};
 
 use crate::member::{Member, Out};
 use crate::oracle::{Oracle, Stats, Violation, violated};
@@ -30,6 +30,7 @@ enum Happens {
     Propose,
     Read,
     Save,
+    Change,
     Fault,
 }
 
@@ -71,12 +72,23 @@ impl Cluster {
             voters: (1..=voters).map(NodeId).collect(),
             learners: (voters + 1..=voters + learners).map(NodeId).collect(),
         };
+        // Servers that may join.
+        let spares = if weather.change_every > 0 {
+            rng.below(3)
+        } else {
+            0
+        };
+        let servers = voters + learners + spares;
         let inflight_max = rng.between(1, 4) as usize;
         // Often one entry at a time: then a message shows the least.
         let append_bytes_max = rarely(&mut rng, 100) as usize;
         let config = |id| Config {
             id,
-            membership: membership.clone(),
+            membership: if id.0 <= voters + learners {
+                membership.clone()
+            } else {
+                Membership::default()
+            },
             election_ticks: 10,
             heartbeat_ticks: 2,
             append_bytes_max,
@@ -84,11 +96,10 @@ impl Cluster {
             mutants,
         };
         let mut periods = BTreeMap::new();
-        for id in (1..=voters + learners).map(NodeId) {
+        for id in (1..=servers).map(NodeId) {
             periods.insert(id, rng.between(TICK - 4, TICK + 4));
         }
-        let members =
-            (1..=voters + learners).map(|id| (NodeId(id), Member::new(config(NodeId(id)))));
+        let members = (1..=servers).map(|id| (NodeId(id), Member::new(config(NodeId(id)))));
         let mut cluster = Cluster {
             members: members.collect(),
             periods,
@@ -116,6 +127,9 @@ impl Cluster {
             Happens::Fault,
         ] {
             cluster.schedule(TICK, happens);
+        }
+        if cluster.weather.change_every > 0 {
+            cluster.schedule(TICK, Happens::Change);
         }
         cluster
     }
@@ -163,9 +177,10 @@ impl Cluster {
             Happens::Deliver(message) => {
                 let (id, entropy) = (message.to, self.rng.next());
                 if self.is_up(id) {
-                    let shown = self.shown_by(&message);
+                    let (shown, term) = (self.shown_by(&message), answered_term(&message));
                     self.call(id, |raft, log| raft.step(message, log, entropy))?;
                     self.check_commit(id, shown)?;
+                    self.check_term(id, term)?;
                 }
             }
             Happens::Persist(id, life) => {
@@ -213,7 +228,15 @@ impl Cluster {
                 let keep = self.rng.below(12);
                 if self.is_up(id) {
                     let keep = |last: Index| Index(last.0.saturating_sub(keep).max(1));
-                    self.member(id).save_snapshot(keep);
+                    self.member(id).save_snapshot(keep)?;
+                }
+            }
+            Happens::Change => {
+                self.schedule(self.weather.change_every, Happens::Change);
+                if !self.calm {
+                    for id in self.leaders() {
+                        self.change(id)?;
+                    }
                 }
             }
             Happens::Fault => {
@@ -249,6 +272,18 @@ impl Cluster {
             Some(shown) if commit > shown => violated(
                 "commits-what-is-shown",
                 format!("{id} commits {commit}, the leader showed {shown}"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever hears of a newer term in an answer is in it, or beyond.
+    fn check_term(&self, id: NodeId, answered: Option<Term>) -> Result<(), Violation> {
+        let term = self.members[&id].core().term();
+        match answered {
+            Some(answered) if term < answered => violated(
+                "follows-newer-term",
+                format!("{id} stays in {term} after an answer of {answered}"),
             ),
             _ => Ok(()),
         }
@@ -346,14 +381,15 @@ impl Cluster {
         leaders.map(|member| member.id).collect()
     }
 
-    fn propose(&mut self, id: NodeId) -> Result<(), Violation> {
+    /// Whether the leader `id` took it; else it is handing over.
+    fn propose(&mut self, id: NodeId) -> Result<bool, Violation> {
         self.proposed += 1;
         let mut data = self.proposed.to_le_bytes().to_vec();
         data.resize(8 + self.rng.below(12) as usize, 0);
         let (kind, data) = (EntryKind::Command, Arc::<[u8]>::from(data));
         let placed = self.call(id, |raft, log| raft.propose(kind, data, 0, log))?;
-        assert!(placed.is_ok());
-        Ok(())
+        assert!(matches!(placed, Ok(_) | Err(Refused::HandingOver { .. })));
+        Ok(placed.is_ok())
     }
 
     fn read(&mut self, id: NodeId) -> Result<(), Violation> {
@@ -363,6 +399,47 @@ impl Cluster {
         self.oracle.read_asked(context);
         let answer = self.call(id, |raft, log| raft.read_index(context, log))?;
         assert_eq!(answer, Ok(()));
+        Ok(())
+    }
+
+    /// The leader `id` is told to change the membership, or to hand over.
+    fn change(&mut self, id: NodeId) -> Result<(), Violation> {
+        let other = self.any_id();
+        if self.rng.chance(1, 4) {
+            return self.hand_over(id, other);
+        }
+        let core = self.members[&id].core();
+        let is_learner = core.membership().learners.contains(&other);
+        let change = if core.membership().voters.contains(&other) {
+            Change::Remove(other)
+        } else if !is_learner {
+            Change::AddLearner(other)
+        } else if self.rng.chance(1, 4) {
+            Change::Remove(other)
+        } else {
+            Change::Promote(other)
+        };
+        let answer = self.call(id, |raft, log| raft.change_membership(change, 0, log))?;
+        // What can't be refused with such a choice.
+        assert!(
+            !matches!(
+                answer,
+                Err(Refused::NotLeader(_)
+                    | Refused::IsMember(_)
+                    | Refused::NotMember(_)
+                    | Refused::NotLearner(_))
+            ),
+            "{change:?}: {answer:?}"
+        );
+        Ok(())
+    }
+
+    fn hand_over(&mut self, id: NodeId, to: NodeId) -> Result<(), Violation> {
+        let answer = self.call(id, |raft, _| Ok(raft.transfer_leadership(to)))?;
+        if answer.is_ok() && self.propose(id)? {
+            let what = format!("{id} proposes, handing over to {to}");
+            return violated("handover-proposes-nothing", what);
+        }
         Ok(())
     }
 
@@ -454,18 +531,33 @@ impl Cluster {
         violated("converges", states.join("\n"))
     }
 
-    /// Whether one leads, and all have applied something newer than `target`.
+    /// Whether one leads, and all its members have applied something newer than `target`.
     fn agree(&self, target: Index) -> bool {
-        let Some(leader) = self.members.values().find(|member| member.is_leader()) else {
+        let leaders = self.members.values().filter(|member| member.is_leader());
+        let Some(leader) = leaders.max_by_key(|leader| leader.core().term()) else {
             return false;
         };
-        let term = leader.core().term();
-        self.members.values().all(|member| {
+        let (term, membership) = (leader.core().term(), leader.core().membership());
+        // Whoever is removed may not even know.
+        let ids = membership.voters.iter().chain(&membership.learners);
+        ids.map(|id| &self.members[id]).all(|member| {
             member.core().leader() == Some(leader.id)
                 && member.core().term() == term
                 && member.applied > target
                 && member.applied == member.view.last_index()
                 && member.applied == leader.applied
         })
+    }
+}
+
+/// The term that an answer teaches.
+fn answered_term(message: &Message) -> Option<Term> {
+    match message.body {
+        Body::VoteReply { .. }
+        | Body::AppendAccepted { .. }
+        | Body::AppendRejected { .. }
+        | Body::HeartbeatReply { .. }
+        | Body::SnapshotWanted { .. } => Some(message.term),
+        _ => None,
     }
 }
