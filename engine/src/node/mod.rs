@@ -14,11 +14,12 @@ use crate::host::Host;
 use crate::ids::{Index, NodeId, Term};
 use crate::job::{Job, Step, turn};
 use crate::mutant::Mutants;
-use crate::raft::{self, Change, LogView, Message, Raft, Ready, Refused};
+use crate::raft::{self, LogView, Message, Raft, Ready};
 use crate::store::{Batch, Cleaner, Options, Preparer, Report, Store, Ticket, Writer};
 
 mod clients;
 mod machine;
+mod members;
 mod receive;
 mod replica;
 mod request;
@@ -257,26 +258,6 @@ impl<S: StateMachine> Node<S> {
         Ok(())
     }
 
-    /// Proposes a change of the membership; on success its position. It counts
-    /// at once, and is done when [`Node::change_is_pending`] says so: nobody is
-    /// told, since whoever changes the membership looks at it. Where this node
-    /// loses its leadership before, the next leader may have undone the change:
-    /// ask its [`Node::membership`].
-    pub fn change_membership(&mut self, change: Change) -> Result<Result<(Index, Term), Refused>> {
-        let now_ms = self.host.env.now_ms();
-        let answer = self.raft.change_membership(change, now_ms, &self.store)?;
-        self.drain()?;
-        Ok(answer)
-    }
-
-    /// Hands the leadership to `to`; commands are refused until it has it, or
-    /// for an election timeout.
-    pub fn transfer_leadership(&mut self, to: NodeId) -> Result<Result<(), Refused>> {
-        let answer = self.raft.transfer_leadership(to);
-        self.drain()?;
-        Ok(answer)
-    }
-
     /// What is to be sent and answered since the last call. To be called after
     /// each `handle` and `step`: nothing bounds what piles up otherwise.
     pub fn outputs(&mut self) -> Vec<Output> {
@@ -506,14 +487,6 @@ impl<S: StateMachine> Node<S> {
     }
     pub fn leader(&self) -> Option<NodeId> {
         self.raft.leader()
-    }
-    /// The membership that counts here: the log's newest, committed or not.
-    pub fn membership(&self) -> &Membership {
-        self.raft.membership()
-    }
-    /// Whether that membership is not committed yet, as far as this node knows.
-    pub fn change_is_pending(&self) -> bool {
-        self.raft.change_is_pending()
     }
     pub fn commit_index(&self) -> Index {
         self.raft.commit_index()

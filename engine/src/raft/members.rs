@@ -87,12 +87,9 @@ impl Members {
 
     /// Nobody will ask for an index before `index` again.
     pub(super) fn forget_before(&mut self, index: Index) {
-        let (base, membership) = match self.by_index.range(..=index).next_back() {
-            Some((&base, membership)) => (base, membership.clone()),
-            None => return,
-        };
-        self.by_index = self.by_index.split_off(&base);
-        self.by_index.insert(base, membership);
+        if let Some((&base, _)) = self.by_index.range(..=index).next_back() {
+            self.by_index = self.by_index.split_off(&base);
+        }
     }
 }
 

@@ -45,7 +45,11 @@ impl Lab {
             let joins = id > voters;
             let mut member = Member::new(Config {
                 id: NodeId(id),
-                membership: (!joins).then(|| membership.clone()).unwrap_or_default(),
+                membership: if joins {
+                    Membership::default()
+                } else {
+                    membership.clone()
+                },
                 election_ticks: ELECTION_TICKS,
                 heartbeat_ticks: 2,
                 append_bytes_max: 10,
