@@ -89,6 +89,22 @@ pub enum Mutant {
     CutDurableRecord,
     /// A torn tail that could have been durable is cut without a word.
     SilentTornTail,
+    /// A change of the membership while the former is not committed.
+    ChangeBeforeFormer,
+    /// A change by a leader that has committed nothing in its term (Raft, 2015).
+    ChangeBeforeOwnCommit,
+    /// A change that was truncated counts on.
+    ChangeNotUndone,
+    /// A snapshot has the newest membership, not the one as of its last entry.
+    SnapshotOfNewestMembers,
+    /// A leader that is removed leads on.
+    RemovedLeaderStays,
+    /// A leader goes on proposing while it hands its leadership over.
+    ProposesInHandover,
+    /// A leader does not step down for a newer term in an answer.
+    LeaderMissesNewerTerm,
+    /// A snapshot that the log contains takes the place of the whole log.
+    InstallDropsLongerLog,
 }
 
 /// The planted bug of this store or node, if any.

@@ -11,7 +11,7 @@ use afterimage_engine::mutant::Mutants;
 use afterimage_engine::node::{
     Input, Node, NodeConfig, Output, Reply, Request, RequestKind, StateMachine, Task,
 };
-use afterimage_engine::raft::{LogView, Message};
+use afterimage_engine::raft::{Change, LogView, Message, Refused};
 use afterimage_engine::store::{Options, SnapshotSource};
 use afterimage_engine::{Env, Event, Host, Index, Membership, NodeId, Step};
 
@@ -90,6 +90,8 @@ impl Env for TestEnv {
 struct Cluster {
     dir: tempfile::TempDir,
     members: Vec<NodeId>,
+    /// The voters at the very beginning.
+    founders: Vec<NodeId>,
     nodes: BTreeMap<NodeId, Node<Chain>>,
     envs: BTreeMap<NodeId, Arc<TestEnv>>,
     network: VecDeque<Message>,
@@ -99,9 +101,15 @@ struct Cluster {
 
 impl Cluster {
     fn new(members: u64) -> Self {
+        Cluster::with_spares(members, 0)
+    }
+
+    /// With `spares` more nodes that may join.
+    fn with_spares(founders: u64, spares: u64) -> Self {
         let mut cluster = Cluster {
             dir: tempfile::tempdir().unwrap(),
-            members: (1..=members).map(NodeId).collect(),
+            members: (1..=founders + spares).map(NodeId).collect(),
+            founders: (1..=founders).map(NodeId).collect(),
             nodes: BTreeMap::new(),
             envs: BTreeMap::new(),
             network: VecDeque::new(),
@@ -124,9 +132,13 @@ impl Cluster {
             };
             let config = NodeConfig {
                 id,
-                membership: Membership {
-                    voters: self.members.clone(),
-                    learners: Vec::new(),
+                membership: if self.founders.contains(&id) {
+                    Membership {
+                        voters: self.founders.clone(),
+                        learners: Vec::new(),
+                    }
+                } else {
+                    Membership::default()
                 },
                 store: Options {
                     segment_bytes: 4096,
@@ -232,6 +244,30 @@ impl Cluster {
         leaders
             .max_by_key(|(_, node)| node.term())
             .map(|(&id, _)| id)
+    }
+
+    /// Makes the change at the leader, and waits until it is committed there.
+    fn change(&mut self, change: Change) {
+        self.until("a leader", |cluster| cluster.leader().is_some());
+        let leader = self.leader().unwrap();
+        for _ in 0..100 {
+            let answer = self.node(leader).change_membership(change).unwrap();
+            if let Ok((index, _)) = answer {
+                self.until("the change is committed", |cluster| {
+                    cluster.nodes[&leader].commit_index() >= index
+                });
+                return;
+            }
+            assert!(
+                matches!(
+                    answer,
+                    Err(Refused::NotCaughtUp(_) | Refused::CommitUnknown)
+                ),
+                "{answer:?}"
+            );
+            self.round();
+        }
+        panic!("never made: {change:?}");
     }
 
     /// Sends the request to the leader, again and again, until it is done.
@@ -433,4 +469,76 @@ fn a_deposed_leaders_clients_learn_that_it_does_not_know() {
     assert_eq!(cluster.replies[&(2, 1)], [Reply::Unknown]);
     cluster.check(b"ab");
     assert_eq!(cluster.command(2, 1, b"lost"), state(b"ablost"));
+}
+
+#[test]
+fn a_cluster_moves_to_other_nodes_one_by_one() {
+    let mut cluster = Cluster::with_spares(1, 2);
+    let mut links = Vec::new();
+    // Past a snapshot, so that the new nodes get one.
+    for n in 0..120 {
+        links.push(n);
+        cluster.command(1, u64::from(n), &[n]);
+    }
+    for id in [2, 3].map(NodeId) {
+        cluster.change(Change::AddLearner(id));
+        cluster.change(Change::Promote(id));
+    }
+    cluster.check(&links);
+    for id in [2, 3].map(NodeId) {
+        assert!(cluster.restored(id) > 0, "{id} began with a snapshot");
+    }
+    // Commands between the changes, and restarts that must find them.
+    cluster.restart_all();
+    links.push(200);
+    cluster.command(1, 200, &[200]);
+    cluster.check(&links);
+    for id in cluster.members.clone() {
+        assert_eq!(cluster.node(id).membership().voters, [1, 2, 3].map(NodeId));
+    }
+    cluster.until("a leader", |cluster| cluster.leader().is_some());
+    let first = NodeId(1);
+    if cluster.leader() != Some(first) {
+        let leader = cluster.leader().unwrap();
+        let answer = cluster.node(leader).transfer_leadership(first).unwrap();
+        assert_eq!(answer, Ok(()));
+        cluster.until("1 leads", |cluster| cluster.leader() == Some(first));
+    }
+    // It leads, removes itself, and another takes over.
+    cluster.change(Change::Remove(first));
+    assert!(!cluster.node(first).is_leader());
+    cluster.cut_off.insert(first);
+    links.push(201);
+    assert_eq!(cluster.command(1, 201, &[201]), state(&links));
+    assert_ne!(cluster.leader(), Some(first));
+}
+
+#[test]
+fn a_command_during_a_handover_is_sent_to_the_target() {
+    let mut cluster = Cluster::new(3);
+    cluster.command(1, 1, b"a");
+    cluster.check(b"a");
+    let leader = cluster.leader().unwrap();
+    let to = cluster.members.iter().copied().find(|&id| id != leader);
+    let to = to.unwrap();
+    cluster.cut_off.insert(to);
+    let answer = cluster.node(leader).transfer_leadership(to).unwrap();
+    assert_eq!(answer, Ok(()));
+    let request = Request {
+        client: 1,
+        sequence: 2,
+        kind: RequestKind::Command,
+        body: b"b".to_vec(),
+    };
+    let node = cluster.node(leader);
+    node.handle(Input::Request(request)).unwrap();
+    cluster.take_outputs(leader);
+    let refused = [Reply::NotLeader { leader: Some(to) }];
+    assert_eq!(cluster.replies[&(1, 2)], refused);
+    // The target is deaf: after an election timeout the leader goes on.
+    for _ in 0..10 {
+        cluster.round();
+    }
+    assert_eq!(cluster.leader(), Some(leader));
+    assert_eq!(cluster.command(1, 2, b"b"), state(b"ab"));
 }

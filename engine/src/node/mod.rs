@@ -19,6 +19,7 @@ use crate::store::{Batch, Cleaner, Options, Preparer, Report, Store, Ticket, Wri
 
 mod clients;
 mod machine;
+mod members;
 mod receive;
 mod replica;
 mod request;
@@ -43,7 +44,7 @@ const TRANSFER_IDLE_ELECTIONS: u32 = 10;
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     pub id: NodeId,
-    /// The members at the very beginning.
+    /// The members at the very beginning. Empty for a node that joins later.
     pub membership: Membership,
     pub store: Options,
     pub election_ticks: u32,
@@ -235,7 +236,7 @@ impl<S: StateMachine> Node<S> {
                     self.clients.proposed(position, &request);
                     None
                 }
-                Err(not_leader) => Some(not_leader.leader),
+                Err(refused) => Some(refused.leader(self.config.id)),
             }
         } else {
             let context = self.clients.next_context();
@@ -440,9 +441,10 @@ impl<S: StateMachine> Node<S> {
             let meta = SnapshotMeta {
                 last_index: self.replica.applied_index(),
                 last_term: self.replica.applied_term(),
-                // The newest of the log; the same as the applied one as long
-                // as the membership does not change.
-                membership: self.raft.membership().clone(),
+                // The log's newest may be another, and may be truncated.
+                membership: (self.raft)
+                    .membership_at(self.replica.applied_index())
+                    .clone(),
             };
             self.store.save_snapshot(meta, self.replica.snapshot())
         });
@@ -455,6 +457,7 @@ impl<S: StateMachine> Node<S> {
             Ok(_) => {
                 if let Some(current) = self.store.snapshot() {
                     self.saved_index = current.last_index;
+                    self.raft.snapshot_saved(current.last_index);
                 }
                 Ok(Step::Ran)
             }

@@ -51,7 +51,8 @@ pub enum Reply {
     Done(Vec<u8>),
     /// Not this node; try `leader`. The request took no effect here. Names this
     /// node itself if it leads but has too many requests waiting, or the body
-    /// is larger than [`BODY_BYTES_MAX`](super::session::BODY_BYTES_MAX).
+    /// is larger than [`BODY_BYTES_MAX`](super::session::BODY_BYTES_MAX); and a
+    /// member that this node is handing its leadership to.
     NotLeader { leader: Option<NodeId> },
     /// The request may have taken effect, may take it later, or never: retry
     /// it with the same sequence to learn the answer. Also the answer to a

@@ -8,7 +8,7 @@ use std::mem;
 
 use super::durability::Durability;
 use super::leader::Leader;
-use super::quorum;
+use super::members::Members;
 use super::transfer::Receiving;
 use super::view::View;
 use super::{Body, LogView, Message, Ready};
@@ -23,7 +23,7 @@ use crate::mutant::{Mutant, Mutants};
 pub struct Config {
     pub id: NodeId,
     /// The members at the very beginning; a snapshot's membership and the log
-    /// override it.
+    /// override it. Empty for a server that joins later: it learns from a leader.
     pub membership: Membership,
     /// An election starts after `election_ticks .. 2 * election_ticks` without a leader.
     pub election_ticks: u32,
@@ -67,7 +67,7 @@ pub struct NotLeader {
 #[derive(Debug)]
 pub struct Raft {
     pub(super) config: Config,
-    pub(super) membership: Membership,
+    pub(super) members: Members,
     pub(super) hard_state: HardState,
     pub(super) state: State,
     /// The leader of this term, once known.
@@ -132,8 +132,9 @@ impl Raft {
             log.first_index() <= commit_index.next() && commit_index <= log.last_index(),
             "the snapshot does not cover the log"
         );
+        let members = recover_members(commit_index, membership, log)?;
         let mut raft = Raft {
-            membership,
+            members,
             hard_state,
             state: State::Follower,
             leader: None,
@@ -170,7 +171,8 @@ impl Raft {
         Ok(())
     }
 
-    /// A message arrived. Messages of strangers and for others are ignored.
+    /// A message arrived. Messages for others are ignored. Those of strangers are
+    /// not: the membership that has them may still be on its way to us.
     pub fn step(&mut self, message: Message, log: &dyn LogView, entropy: u64) -> Result<()> {
         self.timer.entropy = entropy;
         let Message {
@@ -179,12 +181,11 @@ impl Raft {
             term,
             body,
         } = message;
-        let known = from != to && quorum::is_member(&self.membership, from);
-        if to != self.config.id || !known {
+        if to != self.config.id || from == to {
             return Ok(());
         }
         if term > self.term() {
-            if !self.catch_up(from, term, &body) {
+            if self.misses_newer_term(&body) || !self.catch_up(from, term, &body) {
                 return Ok(());
             }
         } else if term < self.term() {
@@ -200,6 +201,7 @@ impl Raft {
             Body::Vote {
                 last_index,
                 last_term,
+                handover: _,
             } => self.on_vote(from, last_index, last_term, log),
             Body::VoteReply { granted } => self.on_vote_reply(from, granted, log),
             Body::Append {
@@ -229,6 +231,7 @@ impl Raft {
                 self.on_snapshot_wanted(from, last_index, offset);
                 Ok(())
             }
+            Body::TimeoutNow => self.on_timeout_now(from, log),
         }
     }
 
@@ -308,8 +311,9 @@ impl Raft {
     pub fn durable_index(&self) -> Index {
         self.durability.durable_index()
     }
+    /// The membership that counts: the log's newest, committed or not.
     pub fn membership(&self) -> &Membership {
-        &self.membership
+        self.members.current()
     }
 
     pub(super) fn view<'a>(&'a self, log: &'a dyn LogView) -> View<'a> {
@@ -379,10 +383,13 @@ impl Raft {
         }
         if first.index <= last_index {
             self.durability.truncate_suffix(first.index);
+            if !self.config.mutants.has(Mutant::ChangeNotUndone) {
+                self.members.truncate_suffix(first.index);
+            }
             self.fresh.retain(|entry| entry.index < first.index);
         }
         self.fresh.extend_from_slice(entries);
-        Ok(())
+        self.members.appended(entries)
     }
 
     /// Raises the commit index to `index`, unless it is there already.
@@ -417,4 +424,20 @@ impl Raft {
             self.events.push(Event::RoleChanged { term, role, leader });
         }
     }
+}
+
+/// Data of entries read from the log at once, in bytes.
+const RECOVER_BYTES: usize = 1 << 20;
+
+/// The snapshot's membership, and what the log behind it made of it.
+fn recover_members(base: Index, membership: Membership, log: &dyn LogView) -> Result<Members> {
+    let mut members = Members::new(base, membership);
+    let mut next = base.next();
+    while next <= log.last_index() {
+        let entries = log.entries(next, RECOVER_BYTES)?;
+        let last = entries.last().expect("at least one is read");
+        next = last.index.next();
+        members.appended(&entries)?;
+    }
+    Ok(members)
 }

@@ -16,11 +16,20 @@ use crate::mutant::Mutant;
 impl Raft {
     /// Whether an election may be started here now.
     pub(super) fn may_campaign(&self) -> bool {
-        quorum::is_voter(&self.membership, self.config.id)
+        self.may_lead()
             // A leader appends at once, and an install tolerates no appends.
             && !self.is_finishing_install()
             // A disk slower than the timeout would drive the term up for nothing.
             && self.durability.hard_state_waits_for().is_none()
+    }
+
+    /// Whether this is a voter, or one whose removal may still come to nothing:
+    /// its log may be the only one that can win (thesis, 4.2.2).
+    fn may_lead(&self) -> bool {
+        let removal_is_open = self.members.changed_at() > self.commit_index;
+        let former = self.members.former().filter(|_| removal_is_open);
+        let mut memberships = former.into_iter().chain([self.membership()]);
+        memberships.any(|membership| quorum::is_voter(membership, self.config.id))
     }
 
     pub(super) fn start_pre_vote(&mut self, log: &dyn LogView) -> Result<()> {
@@ -41,11 +50,13 @@ impl Raft {
         self.count_pre_votes(log)
     }
 
-    fn start_election(&mut self, log: &dyn LogView) -> Result<()> {
-        assert!(matches!(self.state, State::PreCandidate(_)));
+    pub(super) fn start_election(&mut self, handover: bool, log: &dyn LogView) -> Result<()> {
+        assert!(matches!(self.state, State::PreCandidate(_)) || handover);
+        assert!(!self.is_leader());
         let (last_index, last_term) = self.view(log).last()?;
         self.enter_term(self.term().next());
         self.vote_for(self.config.id);
+        self.leader = None;
         self.state = State::Candidate(BTreeMap::new());
         self.reset_timer();
         self.report_role();
@@ -53,6 +64,7 @@ impl Raft {
             let body = Body::Vote {
                 last_index,
                 last_term,
+                handover,
             };
             self.send(to, body);
         }
@@ -64,7 +76,7 @@ impl Raft {
         assert!(self.hard_state.vote == Some(self.config.id));
         assert!(self.durability.hard_state_waits_for().is_none());
         let next_index = self.view(log).last_index().next();
-        let others = quorum::others(&self.membership, self.config.id);
+        let others = quorum::others(self.membership(), self.config.id);
         self.state = State::Leader(Leader::new(next_index, others));
         self.leader = Some(self.config.id);
         self.reset_timer();
@@ -110,8 +122,13 @@ impl Raft {
             // A live leader is not to be disturbed. If the candidate holds the
             // newer term all the same, its answer to the leader's heartbeat
             // makes the leader step down: nobody is stuck.
-            Body::Vote { .. } if self.is_in_lease() => false,
-            Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. } => {
+            Body::Vote {
+                handover: false, ..
+            } if self.is_in_lease() => false,
+            Body::Append { .. }
+            | Body::Heartbeat { .. }
+            | Body::Snapshot { .. }
+            | Body::TimeoutNow => {
                 self.become_follower(term, Some(from));
                 true
             }
@@ -122,20 +139,33 @@ impl Raft {
         }
     }
 
+    /// Whether a newer term in an answer goes by a leader unseen. Only a bug lets it.
+    pub(super) fn misses_newer_term(&self, body: &Body) -> bool {
+        let answers = matches!(
+            body,
+            Body::VoteReply { .. } | Body::AppendRejected { .. } | Body::HeartbeatReply { .. }
+        );
+        answers && self.is_leader() && self.config.mutants.has(Mutant::LeaderMissesNewerTerm)
+    }
+
     /// A message of an older term: its sender must learn of the newer one,
     /// else it would wait, or lead nobody, for ever.
     pub(super) fn answer_outdated(&mut self, from: NodeId, body: &Body) {
         match body {
             Body::PreVote { .. } => self.send(from, Body::PreVoteReply { granted: false }),
             Body::Vote { .. } => self.send(from, Body::VoteReply { granted: false }),
-            Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. } => {
+            Body::Append { .. }
+            | Body::Heartbeat { .. }
+            | Body::Snapshot { .. }
+            | Body::TimeoutNow => {
                 self.send(from, Body::HeartbeatReply { round: 0 });
             }
             _ => {}
         }
     }
 
-    /// Changes nothing here: a pre-vote is an opinion, not a promise.
+    /// Changes nothing here: a pre-vote is an opinion, not a promise. As votes,
+    /// also of those who are no voters by what they know; see `change`.
     pub(super) fn on_pre_vote(
         &mut self,
         from: NodeId,
@@ -176,8 +206,8 @@ impl Raft {
         let State::PreCandidate(votes) = &self.state else {
             return Ok(());
         };
-        match quorum::tally(&self.membership, votes) {
-            Tally::Won => self.start_election(log)?,
+        match quorum::tally(self.membership(), votes) {
+            Tally::Won => self.start_election(false, log)?,
             Tally::Lost => self.become_follower(self.term(), None),
             Tally::Open => {}
         }
@@ -191,9 +221,6 @@ impl Raft {
         last_term: Term,
         log: &dyn LogView,
     ) -> Result<()> {
-        if !quorum::is_voter(&self.membership, self.config.id) {
-            return Ok(());
-        }
         // The leader of this term needs no more votes, and nobody else gets one.
         let free = self.leader.is_none() && (self.hard_state.vote.is_none() || self.votes_twice());
         let free = free || self.hard_state.vote == Some(from);
@@ -241,7 +268,7 @@ impl Raft {
         let State::Candidate(votes) = &self.state else {
             return Ok(());
         };
-        match quorum::tally(&self.membership, votes) {
+        match quorum::tally(self.membership(), votes) {
             Tally::Won => self.become_leader(log)?,
             Tally::Lost => self.become_follower(self.term(), None),
             Tally::Open => {}
@@ -267,7 +294,7 @@ impl Raft {
     }
 
     fn other_voters(&self) -> Vec<NodeId> {
-        let voters = self.membership.voters.iter().copied();
+        let voters = self.membership().voters.iter().copied();
         voters.filter(|&id| id != self.config.id).collect()
     }
 }

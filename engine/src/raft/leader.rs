@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::change::Refused;
 use super::core::{NotLeader, Raft, State};
+use super::handover::Handover;
 use super::progress::Progress;
 use super::quorum;
 use super::reads::Reads;
@@ -22,7 +24,9 @@ pub(super) struct Leader {
     pub(super) progress: BTreeMap<NodeId, Progress>,
     pub(super) reads: Reads,
     /// Its first entry. Once that is committed, it knows the commit index.
-    first_own_index: Index,
+    pub(super) first_own_index: Index,
+    /// To whom it hands its leadership.
+    pub(super) handover: Option<Handover>,
     heartbeat_elapsed_ticks: u32,
     heartbeat_is_due: bool,
 }
@@ -33,6 +37,7 @@ impl Leader {
             progress: others.map(|id| (id, Progress::new(next_index))).collect(),
             reads: Reads::default(),
             first_own_index: next_index,
+            handover: None,
             heartbeat_elapsed_ticks: 0,
             heartbeat_is_due: true,
         }
@@ -42,21 +47,19 @@ impl Leader {
 impl Raft {
     /// Proposes an entry; on success its future position.
     ///
-    /// [`Error::Misuse`] for a change of the membership, which does not exist yet.
+    /// [`Error::Misuse`] for a change of the membership: it has a way of its own.
     pub fn propose(
         &mut self,
         kind: EntryKind,
         data: Arc<[u8]>,
         timestamp_ms: i64,
         log: &dyn LogView,
-    ) -> Result<Result<(Index, Term), NotLeader>> {
+    ) -> Result<Result<(Index, Term), Refused>> {
         if kind == EntryKind::Membership {
-            return Err(Error::Misuse("the membership can't be changed"));
+            return Err(Error::Misuse("use change_membership"));
         }
-        if !self.is_leader() {
-            return Ok(Err(NotLeader {
-                leader: self.leader,
-            }));
+        if let Err(refused) = self.proposing_leader() {
+            return Ok(Err(refused));
         }
         let index = self.append_own(kind, data, timestamp_ms, log)?;
         Ok(Ok((index, self.term())))
@@ -115,6 +118,7 @@ impl Raft {
         for progress in leader.progress.values_mut() {
             progress.tick();
         }
+        self.tick_handover();
         if self.timer.elapsed_ticks >= self.config.election_ticks {
             self.timer.elapsed_ticks = 0;
             self.check_quorum();
@@ -127,7 +131,7 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else {
             return;
         };
-        let heard = quorum::holds(&self.membership, |id| {
+        let heard = quorum::holds(self.members.current(), |id| {
             leader.progress.get(&id).is_none_or(|other| other.active)
         });
         for progress in leader.progress.values_mut() {
@@ -192,6 +196,7 @@ impl Raft {
                 });
             }
         }
+        self.hand_over(log);
         self.confirm_reads();
         Ok(())
     }
@@ -268,7 +273,7 @@ impl Raft {
             return;
         };
         let current = leader.reads.round();
-        let mut round = quorum::reached(&self.membership, |id| {
+        let mut round = quorum::reached(self.members.current(), |id| {
             leader
                 .progress
                 .get(&id)
@@ -287,7 +292,7 @@ impl Raft {
             return Ok(());
         };
         let own = self.durability.durable_index();
-        let index = Index(quorum::reached(&self.membership, |id| {
+        let index = Index(quorum::reached(self.members.current(), |id| {
             let other = leader.progress.get(&id);
             other.map_or(own, |other| other.match_index()).0
         }));
@@ -307,6 +312,7 @@ impl Raft {
         {
             leader.reads.commit_is_known(index);
         }
+        self.step_down_if_removed();
         Ok(())
     }
 }

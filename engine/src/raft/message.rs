@@ -22,9 +22,12 @@ pub enum Body {
     PreVoteReply {
         granted: bool,
     },
+    /// `handover`: the leader asked for this election, so its lease protects
+    /// nobody from it.
     Vote {
         last_index: Index,
         last_term: Term,
+        handover: bool,
     },
     VoteReply {
         granted: bool,
@@ -68,6 +71,8 @@ pub enum Body {
         last_index: Index,
         offset: u64,
     },
+    /// The leader hands its leadership over: campaign at once.
+    TimeoutNow,
 }
 
 impl Body {
@@ -76,6 +81,7 @@ impl Body {
         match self {
             Body::PreVote { .. } => "pre-vote",
             Body::PreVoteReply { .. } => "pre-vote-reply",
+            Body::Vote { handover: true, .. } => "handover-vote",
             Body::Vote { .. } => "vote",
             Body::VoteReply { .. } => "vote-reply",
             Body::Append { .. } => "append",
@@ -85,6 +91,7 @@ impl Body {
             Body::HeartbeatReply { .. } => "heartbeat-reply",
             Body::Snapshot { .. } => "snapshot",
             Body::SnapshotWanted { .. } => "snapshot-wanted",
+            Body::TimeoutNow => "timeout-now",
         }
     }
 }

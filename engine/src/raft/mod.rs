@@ -6,11 +6,14 @@
 //! asynchronous: the host goes on stepping while a batch is on its way to the
 //! disk and reports each with [`Raft::persisted`], in order.
 
+mod change;
 mod core;
 mod durability;
 mod election;
 mod follower;
+mod handover;
 mod leader;
+mod members;
 pub mod message;
 mod progress;
 mod quorum;
@@ -18,6 +21,7 @@ mod reads;
 mod transfer;
 mod view;
 
+pub use self::change::{Change, Refused};
 pub use self::core::{Config, NotLeader, Raft};
 pub use message::{Body, Message};
 

@@ -1,5 +1,5 @@
-//! What a majority of the voters says. All counting of members stands here, so
-//! that another kind of quorum (joint consensus) has one place to go.
+//! What a majority of the voters says. All counting of members stands here. Which
+//! membership is the one to count by: see `members` and `change`.
 
 use std::collections::BTreeMap;
 

@@ -135,7 +135,8 @@ impl Raft {
             );
         }
         self.durability.snapshot_installed(last, kept_suffix);
-        self.membership = meta.membership.clone();
+        self.members
+            .snapshot_installed(last, meta.membership.clone(), kept_suffix);
         self.commit_to(last, log)?;
         if let Some(leader) = self.leader {
             self.acknowledge(leader);
@@ -158,6 +159,9 @@ impl Raft {
     fn has_all_of(&mut self, meta: &SnapshotMeta, log: &dyn LogView) -> Result<bool> {
         if meta.last_index <= self.commit_index {
             return Ok(true);
+        }
+        if self.config.mutants.has(Mutant::InstallDropsLongerLog) {
+            return Ok(false);
         }
         if self.view(log).term_if_present(meta.last_index)? != Some(meta.last_term) {
             return Ok(false);

@@ -187,7 +187,7 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
     // The same term at the snapshot's last index: the log is the leader's up to
     // there, and what follows may be needed (Raft, figure 13, rule 6).
     let kept_suffix = match Store::of(shared).term(last_index) {
-        Ok(term) => term == last_term,
+        Ok(term) => term == last_term && !shared.has(Mutant::InstallDropsLongerLog),
         Err(Error::Unavailable { .. } | Error::Purged { .. }) => false,
         Err(e) => return Err(e),
     };

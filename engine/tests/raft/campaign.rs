@@ -28,6 +28,10 @@ fn no_seed_breaks_an_invariant() {
         crashes: 5 * SEEDS,
         lost_batches: SEEDS / 2,
         step_downs: 5 * SEEDS,
+        changes: 3 * SEEDS,
+        undone_changes: SEEDS / 20,
+        handovers: SEEDS / 5,
+        removed_leaders: SEEDS / 3,
     };
     assert!(total.reaches(&least), "{total:?}");
 }

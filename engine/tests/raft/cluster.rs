@@ -1,12 +1,14 @@
 //! Members, a network that loses, repeats, delays and reorders, disks that take
 //! their time, crashes and partitions: all drawn from one seed.
 
+mod nemesis;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use afterimage_engine::mutant::Mutants;
-use afterimage_engine::raft::{Body, Config, LogView, Message, SnapshotPiece};
-use afterimage_engine::{EntryKind, Index, Membership, NodeId};
+use afterimage_engine::raft::{Body, Config, LogView, Message, Refused, SnapshotPiece};
+use afterimage_engine::{EntryKind, Index, Membership, NodeId, Term};
 
 use crate::member::{Member, Out};
 use crate::oracle::{Oracle, Stats, Violation, violated};
@@ -30,6 +32,7 @@ enum Happens {
     Propose,
     Read,
     Save,
+    Change,
     Fault,
 }
 
@@ -71,12 +74,23 @@ impl Cluster {
             voters: (1..=voters).map(NodeId).collect(),
             learners: (voters + 1..=voters + learners).map(NodeId).collect(),
         };
+        // Servers that may join.
+        let spares = if weather.change_every > 0 {
+            rng.below(3)
+        } else {
+            0
+        };
+        let servers = voters + learners + spares;
         let inflight_max = rng.between(1, 4) as usize;
         // Often one entry at a time: then a message shows the least.
         let append_bytes_max = rarely(&mut rng, 100) as usize;
         let config = |id| Config {
             id,
-            membership: membership.clone(),
+            membership: if id.0 <= voters + learners {
+                membership.clone()
+            } else {
+                Membership::default()
+            },
             election_ticks: 10,
             heartbeat_ticks: 2,
             append_bytes_max,
@@ -84,11 +98,10 @@ impl Cluster {
             mutants,
         };
         let mut periods = BTreeMap::new();
-        for id in (1..=voters + learners).map(NodeId) {
+        for id in (1..=servers).map(NodeId) {
             periods.insert(id, rng.between(TICK - 4, TICK + 4));
         }
-        let members =
-            (1..=voters + learners).map(|id| (NodeId(id), Member::new(config(NodeId(id)))));
+        let members = (1..=servers).map(|id| (NodeId(id), Member::new(config(NodeId(id)))));
         let mut cluster = Cluster {
             members: members.collect(),
             periods,
@@ -116,6 +129,9 @@ impl Cluster {
             Happens::Fault,
         ] {
             cluster.schedule(TICK, happens);
+        }
+        if cluster.weather.change_every > 0 {
+            cluster.schedule(TICK, Happens::Change);
         }
         cluster
     }
@@ -163,9 +179,10 @@ impl Cluster {
             Happens::Deliver(message) => {
                 let (id, entropy) = (message.to, self.rng.next());
                 if self.is_up(id) {
-                    let shown = self.shown_by(&message);
+                    let (shown, term) = (self.shown_by(&message), answered_term(&message));
                     self.call(id, |raft, log| raft.step(message, log, entropy))?;
                     self.check_commit(id, shown)?;
+                    self.check_term(id, term)?;
                 }
             }
             Happens::Persist(id, life) => {
@@ -213,7 +230,15 @@ impl Cluster {
                 let keep = self.rng.below(12);
                 if self.is_up(id) {
                     let keep = |last: Index| Index(last.0.saturating_sub(keep).max(1));
-                    self.member(id).save_snapshot(keep);
+                    self.member(id).save_snapshot(keep)?;
+                }
+            }
+            Happens::Change => {
+                self.schedule(self.weather.change_every, Happens::Change);
+                if !self.calm {
+                    for id in self.leaders() {
+                        self.change(id)?;
+                    }
                 }
             }
             Happens::Fault => {
@@ -249,6 +274,18 @@ impl Cluster {
             Some(shown) if commit > shown => violated(
                 "commits-what-is-shown",
                 format!("{id} commits {commit}, the leader showed {shown}"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever hears of a newer term in an answer is in it, or beyond.
+    fn check_term(&self, id: NodeId, answered: Option<Term>) -> Result<(), Violation> {
+        let term = self.members[&id].core().term();
+        match answered {
+            Some(answered) if term < answered => violated(
+                "follows-newer-term",
+                format!("{id} stays in {term} after an answer of {answered}"),
             ),
             _ => Ok(()),
         }
@@ -346,14 +383,15 @@ impl Cluster {
         leaders.map(|member| member.id).collect()
     }
 
-    fn propose(&mut self, id: NodeId) -> Result<(), Violation> {
+    /// Whether the leader `id` took it; else it is handing over.
+    fn propose(&mut self, id: NodeId) -> Result<bool, Violation> {
         self.proposed += 1;
         let mut data = self.proposed.to_le_bytes().to_vec();
         data.resize(8 + self.rng.below(12) as usize, 0);
         let (kind, data) = (EntryKind::Command, Arc::<[u8]>::from(data));
         let placed = self.call(id, |raft, log| raft.propose(kind, data, 0, log))?;
-        assert!(placed.is_ok());
-        Ok(())
+        assert!(matches!(placed, Ok(_) | Err(Refused::HandingOver { .. })));
+        Ok(placed.is_ok())
     }
 
     fn read(&mut self, id: NodeId) -> Result<(), Violation> {
@@ -364,70 +402,6 @@ impl Cluster {
         let answer = self.call(id, |raft, log| raft.read_index(context, log))?;
         assert_eq!(answer, Ok(()));
         Ok(())
-    }
-
-    fn fault(&mut self) -> Result<(), Violation> {
-        // Trouble for the leader is worth more.
-        let id = match self.leaders().first() {
-            Some(&id) if self.rng.chance(1, 2) => id,
-            _ => self.any_id(),
-        };
-        match self.rng.below(10) {
-            0..2 => self.crash(id)?,
-            2..5 => self.restart_all(),
-            5 => self.cut.clear(),
-            6 | 7 => {
-                self.cut.clear();
-                self.isolate(id);
-            }
-            8 => {
-                // Two halves.
-                let mask = self.rng.next();
-                let side = |id: NodeId| mask >> (id.0 % 64) & 1;
-                for (a, b) in self.links() {
-                    if side(a) != side(b) {
-                        self.cut.insert((a, b));
-                    }
-                }
-            }
-            _ => {
-                // One direction of one link.
-                let other = self.any_id();
-                self.cut.insert((id, other));
-            }
-        }
-        Ok(())
-    }
-
-    fn links(&self) -> Vec<(NodeId, NodeId)> {
-        let ids = self.ids();
-        let pairs = ids.iter().flat_map(|&a| ids.iter().map(move |&b| (a, b)));
-        pairs.collect()
-    }
-
-    fn isolate(&mut self, id: NodeId) {
-        for (a, b) in self.links() {
-            if a == id || b == id {
-                self.cut.insert((a, b));
-            }
-        }
-    }
-
-    fn crash(&mut self, id: NodeId) -> Result<(), Violation> {
-        if self.is_up(id) {
-            let member = self.members.get_mut(&id).unwrap();
-            member.crash(&mut self.rng, &mut self.oracle)?;
-        }
-        Ok(())
-    }
-
-    fn restart_all(&mut self) {
-        for id in self.ids() {
-            if !self.is_up(id) {
-                let entropy = self.rng.next();
-                self.member(id).start(entropy);
-            }
-        }
     }
 
     /// The faults end: one leader serves and all agree, within a bound.
@@ -454,18 +428,33 @@ impl Cluster {
         violated("converges", states.join("\n"))
     }
 
-    /// Whether one leads, and all have applied something newer than `target`.
+    /// Whether one leads, and all its members have applied something newer than `target`.
     fn agree(&self, target: Index) -> bool {
-        let Some(leader) = self.members.values().find(|member| member.is_leader()) else {
+        let leaders = self.members.values().filter(|member| member.is_leader());
+        let Some(leader) = leaders.max_by_key(|leader| leader.core().term()) else {
             return false;
         };
-        let term = leader.core().term();
-        self.members.values().all(|member| {
+        let (term, membership) = (leader.core().term(), leader.core().membership());
+        // Whoever is removed may not even know.
+        let ids = membership.voters.iter().chain(&membership.learners);
+        ids.map(|id| &self.members[id]).all(|member| {
             member.core().leader() == Some(leader.id)
                 && member.core().term() == term
                 && member.applied > target
                 && member.applied == member.view.last_index()
                 && member.applied == leader.applied
         })
+    }
+}
+
+/// The term that an answer teaches.
+fn answered_term(message: &Message) -> Option<Term> {
+    match message.body {
+        Body::VoteReply { .. }
+        | Body::AppendAccepted { .. }
+        | Body::AppendRejected { .. }
+        | Body::HeartbeatReply { .. }
+        | Body::SnapshotWanted { .. } => Some(message.term),
+        _ => None,
     }
 }

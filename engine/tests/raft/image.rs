@@ -1,7 +1,10 @@
 //! A log, a hard state and a snapshot: what readers see, or what is durable.
 
+use afterimage_engine::format::decode_membership;
 use afterimage_engine::raft::LogView;
-use afterimage_engine::{Entry, Error, HardState, Index, Result, SnapshotMeta, Term};
+use afterimage_engine::{
+    Entry, EntryKind, Error, HardState, Index, Membership, Result, SnapshotMeta, Term,
+};
 
 #[derive(Debug, Clone)]
 pub struct Image {
@@ -48,6 +51,21 @@ impl Image {
     pub fn discard(&mut self, last: Index) {
         self.entries.clear();
         self.first = last.next();
+    }
+
+    /// The newest change of the membership up to `index`, of those behind the
+    /// snapshot; where there is none, what the snapshot says.
+    pub fn membership_at(&self, index: Index) -> Option<(Index, Membership)> {
+        let behind = self.meta().map_or(Index(0), |meta| meta.last_index);
+        let mut entries = self.entries.iter().rev();
+        let change = entries.find(|entry| {
+            behind < entry.index && entry.index <= index && entry.kind == EntryKind::Membership
+        });
+        match (change, self.meta()) {
+            (Some(entry), _) => Some((entry.index, decode_membership(&entry.data).unwrap())),
+            (None, Some(meta)) => Some((meta.last_index, meta.membership.clone())),
+            (None, None) => None,
+        }
     }
 
     pub fn entry(&self, index: Index) -> &Entry {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use afterimage_engine::mutant::Mutants;
-use afterimage_engine::raft::{Body, Config, LogView, Message, Raft, ReadState};
+use afterimage_engine::raft::{Body, Change, Config, LogView, Message, Raft, ReadState, Refused};
 use afterimage_engine::{
     Entry, EntryKind, Index, Membership, NodeId, Result as EngineResult, Term,
 };
@@ -35,15 +35,21 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub fn new(voters: u64, mutants: Mutants) -> Self {
+    /// A cluster of these voters, and `spares` more servers that may join it.
+    pub fn new(voters: u64, spares: u64, mutants: Mutants) -> Self {
         let membership = Membership {
             voters: (1..=voters).map(NodeId).collect(),
             learners: Vec::new(),
         };
         let start = |id| {
+            let joins = id > voters;
             let mut member = Member::new(Config {
                 id: NodeId(id),
-                membership: membership.clone(),
+                membership: if joins {
+                    Membership::default()
+                } else {
+                    membership.clone()
+                },
                 election_ticks: ELECTION_TICKS,
                 heartbeat_ticks: 2,
                 append_bytes_max: 10,
@@ -54,7 +60,7 @@ impl Lab {
             (id, member)
         };
         Lab {
-            members: (1..=voters).map(start).collect(),
+            members: (1..=voters + spares).map(start).collect(),
             wire: Vec::new(),
             cut: BTreeSet::new(),
             slow: BTreeSet::new(),
@@ -215,6 +221,34 @@ impl Lab {
         Ok(())
     }
 
+    /// Whether `id` takes a proposal.
+    pub fn proposes(&mut self, id: u64) -> Result<bool, Violation> {
+        let propose =
+            |raft: &mut Raft, log: &Image| raft.propose(EntryKind::Command, [7].into(), 0, log);
+        Ok(self.call(id, propose)?.is_ok())
+    }
+
+    /// Asks the leader `id` for a change of the membership.
+    pub fn change(&mut self, id: u64, change: Change) -> Result<Result<(), Refused>, Violation> {
+        let answer = self.call(id, |raft, log| raft.change_membership(change, 0, log))?;
+        Ok(answer.map(|_| ()))
+    }
+
+    /// A change that is made and committed, and known so to everybody.
+    pub fn change_and_settle(&mut self, id: u64, change: Change) -> Played {
+        let answer = self.change(id, change)?;
+        assert_eq!(answer, Ok(()), "{change:?}");
+        self.settle()?;
+        self.beat(id)?;
+        assert!(!self.core(id).change_is_pending(), "{change:?}");
+        Ok(())
+    }
+
+    /// Asks the leader `id` to hand over.
+    pub fn hand_over(&mut self, id: u64, to: u64) -> Result<Result<(), Refused>, Violation> {
+        self.call(id, |raft, _| Ok(raft.transfer_leadership(NodeId(to))))
+    }
+
     pub fn read(&mut self, id: u64, context: u64) -> Played {
         self.oracle.read_asked(context);
         let asked = self.call(id, |raft, log| raft.read_index(context, log))?;
@@ -245,12 +279,17 @@ impl Lab {
 
     pub fn save_snapshot(&mut self, id: u64) {
         let member = self.members.get_mut(&id).unwrap();
-        member.save_snapshot(|last| last);
+        member.save_snapshot(|last| last).unwrap();
     }
 }
 
 pub fn lab(voters: u64) -> Lab {
-    Lab::new(voters, Mutants::NONE)
+    Lab::new(voters, 0, Mutants::NONE)
+}
+
+/// With servers that may join.
+pub fn lab_with_spares(voters: u64, spares: u64) -> Lab {
+    Lab::new(voters, spares, Mutants::NONE)
 }
 
 pub fn message(from: u64, to: u64, term: u64, body: Body) -> Message {

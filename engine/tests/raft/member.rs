@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use afterimage_engine::mutant::Mutant;
 use afterimage_engine::raft::{
     Body, Config, LogView, Message, Raft, ReadState, Ready, SnapshotPiece, SnapshotRead,
 };
 use afterimage_engine::{
-    Entry, Error, HardState, Index, NodeId, Result as EngineResult, SnapshotMeta,
+    Entry, EntryKind, Error, HardState, Index, Membership, NodeId, Result as EngineResult,
+    SnapshotMeta,
 };
 
 use crate::oracle::{Oracle, Violation, apply, violated};
@@ -150,6 +152,7 @@ impl Member {
             oracle.event(self.id, event, &self.view)?;
         }
         let out = self.handle(ready, before, oracle)?;
+        oracle.leads(self.id, self.core())?;
         Ok((answer, out))
     }
 
@@ -207,9 +210,53 @@ impl Member {
             let prev = self.view.term(first.index.prev()).or_else(failed)?;
             oracle.appended(self.id, prev, entries)?;
             oracle.stats.truncations += u64::from(first.index <= self.view.last_index());
+            let undone = self.membership_at(self.view.last_index()).0 >= first.index;
+            oracle.stats.undone_changes += u64::from(undone);
+            if self.is_leader() {
+                self.check_change(first)?;
+            }
         }
         self.view.hard_state = hard_state.unwrap_or(self.view.hard_state);
         self.view.append(entries);
+        if !entries.is_empty() {
+            self.check_membership()?;
+        }
+        Ok(())
+    }
+
+    /// The membership with the log up to `index`, and since when it counts.
+    fn membership_at(&self, index: Index) -> (Index, Membership) {
+        let initial = || (Index(0), self.config.membership.clone());
+        self.view.membership_at(index).unwrap_or_else(initial)
+    }
+
+    /// The core counts by what stands in its log.
+    fn check_membership(&self) -> Result<(), Violation> {
+        let (_, logged) = self.membership_at(self.view.last_index());
+        let counts = self.core().membership();
+        if *counts != logged {
+            let what = format!("{} counts by {counts:?}, logged is {logged:?}", self.id);
+            return violated("membership-as-logged", what);
+        }
+        Ok(())
+    }
+
+    /// A leader is about to append this to its log.
+    fn check_change(&self, entry: &Entry) -> Result<(), Violation> {
+        if entry.kind != EntryKind::Membership {
+            return Ok(());
+        }
+        let (former, _) = self.membership_at(entry.index.prev());
+        let commit = self.core().commit_index();
+        if former > commit {
+            let what = format!("{}: {former}, then {}", self.id, entry.index);
+            return violated("one-change-at-a-time", what);
+        }
+        let committed = self.view.term(commit).or_else(failed)?;
+        if committed != entry.term {
+            let what = format!("{} in {}, committed in {committed}", self.id, entry.term);
+            return violated("changes-after-own-commit", what);
+        }
         Ok(())
     }
 
@@ -262,15 +309,21 @@ impl Member {
     }
 
     /// Saves a snapshot of what is applied and purges up to `first`.
-    pub fn save_snapshot(&mut self, purge: impl FnOnce(Index) -> Index) {
+    pub fn save_snapshot(&mut self, purge: impl FnOnce(Index) -> Index) -> Result<(), Violation> {
         let last_index = self.applied;
         if self.view.meta().map_or(Index(0), |meta| meta.last_index) >= last_index {
-            return;
+            return Ok(());
+        }
+        let membership = self.core().membership_at(last_index).clone();
+        let (_, logged) = self.membership_at(last_index);
+        if membership != logged {
+            let what = format!("{} saves {membership:?}, logged is {logged:?}", self.id);
+            return violated("snapshot-of-its-time", what);
         }
         let meta = SnapshotMeta {
             last_index,
             last_term: self.view.term(last_index).unwrap(),
-            membership: self.core().membership().clone(),
+            membership,
         };
         let data = snapshot_data(self.id, self.state);
         let first = purge(last_index);
@@ -278,6 +331,8 @@ impl Member {
             image.snapshot = Some((meta.clone(), data.clone()));
             image.purge_prefix(first);
         }
+        self.raft.as_mut().unwrap().snapshot_saved(last_index);
+        Ok(())
     }
 
     fn read_snapshot(&self, read: SnapshotRead) -> Message {
@@ -337,7 +392,8 @@ impl Member {
         }
         let state = snapshot_state(&data).expect("the last piece came");
         oracle.state(self.id, meta.last_index, state)?;
-        let kept = self.view.term(meta.last_index).ok() == Some(meta.last_term);
+        let kept = self.view.term(meta.last_index).ok() == Some(meta.last_term)
+            && !self.config.mutants.has(Mutant::InstallDropsLongerLog);
         for image in [&mut self.view, &mut self.disk] {
             image.snapshot = Some((meta.clone(), data.clone()));
             if !kept {
@@ -350,6 +406,7 @@ impl Member {
         oracle.stats.installs += 1;
         let call = |raft: &mut Raft, log: &Image| raft.snapshot_installed(&meta, kept, log);
         out.add(self.call(oracle, call)?.1);
+        self.check_membership()?;
         Ok(out)
     }
 }

@@ -1,9 +1,9 @@
 //! The judge: sees every decision of every member, and breaks nothing itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use afterimage_engine::raft::{Body, LogView, Message, ReadState};
-use afterimage_engine::{Entry, EntryId, Event, HardState, Index, NodeId, Role, Term};
+use afterimage_engine::raft::{Body, LogView, Message, Raft, ReadState};
+use afterimage_engine::{Entry, EntryId, EntryKind, Event, HardState, Index, NodeId, Role, Term};
 
 use crate::image::Image;
 use crate::rng::mix;
@@ -32,6 +32,13 @@ pub struct Stats {
     pub crashes: u64,
     pub lost_batches: u64,
     pub step_downs: u64,
+    /// Committed changes of the membership.
+    pub changes: u64,
+    /// Changes that another leader replaced.
+    pub undone_changes: u64,
+    /// Leaders by handover.
+    pub handovers: u64,
+    pub removed_leaders: u64,
 }
 
 impl Stats {
@@ -47,7 +54,7 @@ impl Stats {
         pairs.all(|(own, least)| own >= least)
     }
 
-    fn all(&mut self) -> [&mut u64; 9] {
+    fn all(&mut self) -> [&mut u64; 13] {
         let Stats {
             elections,
             committed,
@@ -58,6 +65,10 @@ impl Stats {
             crashes,
             lost_batches,
             step_downs,
+            changes,
+            undone_changes,
+            handovers,
+            removed_leaders,
         } = self;
         [
             elections,
@@ -69,6 +80,10 @@ impl Stats {
             crashes,
             lost_batches,
             step_downs,
+            changes,
+            undone_changes,
+            handovers,
+            removed_leaders,
         ]
     }
 }
@@ -87,6 +102,10 @@ pub struct Oracle {
     states: Vec<u64>,
     /// How far the log was committed when each open read was asked for.
     reads: BTreeMap<u64, Index>,
+    /// Who led on while its own removal was on its way, and in which term.
+    removed: BTreeSet<(NodeId, Term)>,
+    /// The terms that a candidate began because the leader wanted it.
+    handed_over: BTreeSet<Term>,
     /// Over all events, to compare two runs.
     pub digest: u64,
     pub stats: Stats,
@@ -145,6 +164,7 @@ impl Oracle {
 
     fn elected(&mut self, id: NodeId, term: Term, view: &Image) -> Result<(), Violation> {
         self.stats.elections += 1;
+        self.stats.handovers += u64::from(self.handed_over.contains(&term));
         let first = *self.leaders.entry(term).or_insert(id);
         if first != id {
             let what = format!("{first} and {id} both lead term {term}");
@@ -161,6 +181,19 @@ impl Oracle {
                 let what = format!("{id} leads term {term} without {entry:?}");
                 return violated("leader-completeness", what);
             }
+        }
+        Ok(())
+    }
+
+    /// A leader that is removed for good leads nobody.
+    pub fn leads(&mut self, id: NodeId, core: &Raft) -> Result<(), Violation> {
+        if core.is_leader() && !core.membership().voters.contains(&id) {
+            if !core.change_is_pending() {
+                let what = format!("{id} leads {:?}", core.membership());
+                return violated("removed-leader-steps-down", what);
+            }
+            self.removed.insert((id, core.term()));
+            self.stats.removed_leaders = self.removed.len() as u64;
         }
         Ok(())
     }
@@ -209,6 +242,8 @@ impl Oracle {
                     self.states.push(apply(state, entry));
                     self.committed.push(entry);
                     self.stats.committed += 1;
+                    let kind = view.entry(Index(index)).kind;
+                    self.stats.changes += u64::from(kind == EntryKind::Membership);
                 }
             }
         }
@@ -225,7 +260,10 @@ impl Oracle {
     }
 
     /// A message leaves its sender, whose disk holds `disk`.
-    pub fn sends(&self, message: &Message, disk: &Image) -> Result<(), Violation> {
+    pub fn sends(&mut self, message: &Message, disk: &Image) -> Result<(), Violation> {
+        if let Body::Vote { handover: true, .. } = message.body {
+            self.handed_over.insert(message.term);
+        }
         let durable = disk.hard_state;
         let voted = |candidate| {
             message.term < durable.term

@@ -16,6 +16,8 @@ pub struct Weather {
     pub propose_every: u64,
     pub read_every: u64,
     pub snapshot_every: u64,
+    /// 0: the membership stays, and nobody hands the leadership over.
+    pub change_every: u64,
 }
 
 impl Weather {
@@ -30,6 +32,7 @@ impl Weather {
             propose_every: rng.between(TICK / 2, 5 * TICK),
             read_every: rng.between(2, 3 * TICK),
             snapshot_every: rng.between(5, 200) * TICK,
+            change_every: rarely(rng, 60) * TICK,
         }
     }
 }

@@ -115,6 +115,7 @@ mod tests {
             Body::Vote {
                 last_index,
                 last_term,
+                handover: false,
             },
             false,
         );

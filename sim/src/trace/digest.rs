@@ -528,9 +528,11 @@ impl Bytes {
                 last_index,
                 last_term,
             }
+            // Whether it is a handover's, the name tells.
             | Body::Vote {
                 last_index,
                 last_term,
+                handover: _,
             } => {
                 self.index(*last_index);
                 self.term(*last_term);
@@ -577,6 +579,7 @@ impl Bytes {
                 self.index(*last_index);
                 self.u64(*offset);
             }
+            Body::TimeoutNow => {}
         }
     }
 }

@@ -447,6 +447,7 @@ impl Display for Shown<&Message> {
             | Body::Vote {
                 last_index,
                 last_term,
+                ..
             } => write!(f, " last={last_term}/{last_index}"),
             Body::PreVoteReply { granted } | Body::VoteReply { granted } => {
                 f.write_str(if *granted { " granted" } else { " refused" })
@@ -480,6 +481,7 @@ impl Display for Shown<&Message> {
             Body::SnapshotWanted { last_index, offset } => {
                 write!(f, " last={last_index} @{offset}")
             }
+            Body::TimeoutNow => Ok(()),
         }
     }
 }

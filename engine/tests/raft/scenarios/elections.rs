@@ -39,6 +39,7 @@ fn a_live_leader_is_not_disturbed_by_votes() -> Played {
         Body::Vote {
             last_index,
             last_term,
+            handover: false,
         },
     ] {
         for to in [1, 2] {
@@ -59,6 +60,7 @@ fn a_member_with_a_newer_term_is_let_in_again() -> Played {
     let body = Body::Vote {
         last_index: Index(0),
         last_term: Term(0),
+        handover: false,
     };
     lab.tick(3, ELECTION_TICKS)?;
     lab.step(message(2, 3, 8, body))?;
@@ -103,6 +105,7 @@ fn a_second_vote_in_a_term_is_refused() -> Played {
     let body = Body::Vote {
         last_index: Index(0),
         last_term: Term(0),
+        handover: false,
     };
     for (from, granted) in [(1, true), (3, false), (1, true)] {
         lab.wire.clear();
@@ -119,6 +122,7 @@ fn nothing_of_a_term_is_said_before_the_term_is_durable() -> Played {
     let body = Body::Vote {
         last_index: Index(0),
         last_term: Term(0),
+        handover: false,
     };
     lab.step(message(1, 2, 1, body.clone()))?;
     lab.step(message(1, 2, 1, append((0, 0), 0, vec![entry(1, 1)])))?;

@@ -1,6 +1,7 @@
 //! One situation each, played by hand.
 
 mod elections;
+mod members;
 mod reads;
 mod replication;
-mod snapshots;
+pub mod snapshots;

@@ -1,14 +1,19 @@
 //! Snapshots on their way.
 
+use afterimage_engine::mutant::Mutants;
 use afterimage_engine::raft::Body;
 use afterimage_engine::{Index, Role, Term};
 
-use crate::lab::{ELECTION_TICKS, Lab, Played, accepted, append, bodies, entry, lab, message};
+use crate::lab::{ELECTION_TICKS, Lab, Played, accepted, append, bodies, entry, message};
 use crate::oracle::Violation;
 
 /// A cluster of three in which 3 needs the snapshot of 1.
 fn lab_with_a_straggler() -> Result<Lab, Violation> {
-    let mut lab = lab(3);
+    straggler(Mutants::NONE)
+}
+
+fn straggler(mutants: Mutants) -> Result<Lab, Violation> {
+    let mut lab = Lab::new(3, 0, mutants);
     lab.elect(1)?;
     lab.cut(&[3]);
     for _ in 0..20 {
@@ -132,6 +137,7 @@ fn an_install_that_finishes_is_left_alone() -> Played {
     let body = Body::Vote {
         last_index,
         last_term,
+        handover: false,
     };
     lab.step(message(2, 3, 3, body))?;
     assert_eq!(bodies(&lab, 3), [Body::VoteReply { granted: true }]);
@@ -140,4 +146,33 @@ fn an_install_that_finishes_is_left_alone() -> Played {
     assert_eq!(lab.core(3).commit_index(), meta.last_index);
     assert_eq!(lab.core(3).durable_index(), meta.last_index);
     Ok(())
+}
+
+#[test]
+fn a_late_snapshot_leaves_a_longer_log_alone() -> Played {
+    late_snapshot(Mutants::NONE)
+}
+
+/// 1 and 2 have committed an entry behind the snapshot, which comes to 2 late,
+/// after a restart. Then 2 leads: what it had acknowledged must still be there.
+pub fn late_snapshot(mutants: Mutants) -> Played {
+    let mut lab = straggler(mutants)?;
+    let (meta, data) = lab.member(1).view.snapshot.clone().unwrap();
+    lab.cut(&[3]);
+    lab.propose(1, 4)?;
+    lab.settle()?;
+    assert!(lab.core(1).commit_index() > meta.last_index);
+    let (offset, done) = (0, true);
+    let late = Body::Snapshot {
+        meta,
+        offset,
+        data,
+        done,
+    };
+    lab.crash(2)?;
+    lab.start(2);
+    lab.step(message(1, 2, 1, late))?;
+    lab.heal();
+    lab.cut(&[1]);
+    lab.elect(2)
 }
