@@ -2,7 +2,12 @@
 //! disk; and what it lacks: reopening after each case, and a power cut at each
 //! file operation of each.
 
+mod cases;
+mod crash;
+mod reopen;
+mod snapshots;
 mod tally;
+mod witness;
 
 use std::io;
 use std::path::Path;
