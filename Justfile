@@ -28,6 +28,10 @@ kill rounds="1000":
 fuzz target *args:
     cargo +nightly fuzz run {{target}} {{args}}
 
+# The stores for OpenRaft, with its own test suite.
+openraft *args:
+    RUSTFLAGS= cargo test --manifest-path openraft/Cargo.toml --target-dir target/plain {{args}}
+
 # A real log directory: `just log verify DIR`.
 log *args:
     cargo sim log {{args}}

@@ -51,7 +51,9 @@ use crate::event::Event;
 use crate::host::Env;
 use crate::ids::Index;
 use crate::job::Step;
-use crate::store::{Batch, Cleaner, Preparer, SnapshotSource, Store, Ticket, Writer};
+use crate::store::{
+    Batch, Cleaner, Install, Installed, Preparer, SnapshotSource, Store, Ticket, Writer,
+};
 
 /// Between two looks at a full disk.
 const RETRY: Duration = Duration::from_millis(100);
@@ -224,6 +226,25 @@ impl Threads {
         let saved = self.store.save_snapshot(meta, source).run()?;
         self.shared.lock().look_around(&self.shared);
         Ok(saved)
+    }
+
+    /// Ends an install whose pieces were all pushed, but for `done`, on the
+    /// caller's thread. Waits first for what was handed over, since the log is
+    /// judged by what is in it; nothing may be handed over meanwhile. Durable on
+    /// return. See [`Store::install`].
+    pub fn install(&self, mut install: Install) -> Result<Installed> {
+        let submitted = self.shared.lock().submitted;
+        self.wait(submitted)?;
+        if !install.push(install.wanted(), Vec::new(), true) {
+            return Err(Error::Misuse("the last piece was pushed already"));
+        }
+        loop {
+            install.step()?;
+            if let Some(installed) = install.outcome() {
+                self.shared.lock().look_around(&self.shared);
+                return Ok(installed);
+            }
+        }
     }
 
     /// Ends the threads once everything handed over is durable. A panic of one

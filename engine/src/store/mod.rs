@@ -261,6 +261,24 @@ impl Store {
         self.shared.state().hard_state
     }
 
+    /// The entries from `from` to before `end`, but only the first few if they
+    /// have more than `max_bytes`; `None` if they would have to be read from a
+    /// file. Empty where the log has none: for callers that must not block.
+    pub fn cached_entries(&self, from: Index, end: Index, max_bytes: usize) -> Option<Vec<Entry>> {
+        let state = self.shared.state();
+        if from >= end || from > state.last_index {
+            return Some(Vec::new());
+        }
+        let at = from.0.checked_sub(state.tail.front()?.index.0)? as usize;
+        let mut bytes = 0;
+        let fitting = state.tail.iter().skip(at).enumerate();
+        let fitting = fitting.take_while(|(n, entry)| {
+            bytes += entry.data.len();
+            entry.index < end && (*n == 0 || bytes <= max_bytes)
+        });
+        Some(fitting.map(|(_, entry)| entry.clone()).collect())
+    }
+
     /// The current snapshot's description.
     pub fn snapshot(&self) -> Option<SnapshotMeta> {
         self.shared
