@@ -44,10 +44,12 @@ mutants *args:
 campaign *args:
     cargo sim run --seeds 10000 --keep-going {{args}}
 
-# Appends on the real disk, against bare writes and syncs; then simulated time
-# per second on one core.
-bench:
-    cargo bench --package afterimage-engine
+# The engine against bare loops and other logs: see docs/performance.md.
+bench *args:
+    cd bench && cargo run --release -- {{args}}
+
+# Simulated time per second on one core.
+bench-sim:
     cargo sim run --seeds 100 --jobs 1
 
 # What the gate says of form.

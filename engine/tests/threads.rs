@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use afterimage_engine::fs::{File, Fs, Lock, OsFs, SyncMode};
 use afterimage_engine::raft::LogView;
@@ -63,6 +63,52 @@ fn what_was_waited_for_is_there_after_reopening() {
             index = entry.index.next();
         }
     }
+}
+
+#[test]
+fn whoever_waits_writes_what_nobody_was_woken_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let threads = Threads::start(open(Arc::new(OsFs), dir.path()).0).unwrap();
+    let next = Mutex::new(1..=1_600);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let ticket = {
+                        let mut next = next.lock().unwrap();
+                        let Some(index) = next.next() else { break };
+                        // Some are left to the log thread, some to nobody.
+                        match index % 5 {
+                            0 => threads.append(batch(index)).unwrap(),
+                            _ => threads.queue(batch(index)).unwrap(),
+                        }
+                    };
+                    if ticket % 3 != 0 {
+                        threads.wait(ticket).unwrap();
+                        assert!(threads.store().persisted() >= ticket);
+                    }
+                }
+            });
+        }
+    });
+    threads.close().unwrap();
+    let (_, report) = open(Arc::new(OsFs), dir.path());
+    assert_eq!(report.last_index, Index(1_600));
+}
+
+#[test]
+fn a_full_queue_is_written_although_nobody_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let threads = Threads::start(open(Arc::new(OsFs), dir.path()).0).unwrap();
+    let data: Arc<[u8]> = vec![7; 8 << 20].into();
+    for index in 1..=20 {
+        let mut batch = batch(index);
+        batch.entries[0].data = data.clone();
+        threads.queue(batch).unwrap();
+    }
+    threads.close().unwrap();
+    let (_, report) = open(Arc::new(OsFs), dir.path());
+    assert_eq!(report.last_index, Index(20));
 }
 
 #[test]

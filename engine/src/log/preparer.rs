@@ -38,6 +38,19 @@ impl Preparer {
         }
     }
 
+    /// Begins to prepare although nothing was appended yet: else the first
+    /// segment after an open is one that grows. Then `step` until no work is left.
+    pub fn begin(&mut self) {
+        let wanted = {
+            let state = self.shared.state();
+            state.prepared.is_none() && !state.poisoned
+        };
+        if self.running.is_none() && wanted {
+            let shared = self.shared.clone();
+            self.running = Some(Job::new(async move { prepare(&shared).await }));
+        }
+    }
+
     /// At most one file operation. `Stalled`: no space; call again later.
     ///
     /// # Errors
@@ -48,8 +61,7 @@ impl Preparer {
             if !self.has_work() {
                 return Ok(Step::Idle);
             }
-            let shared = self.shared.clone();
-            self.running = Some(Job::new(async move { prepare(&shared).await }));
+            self.begin();
         }
         match self.running.as_mut().and_then(Job::step) {
             None => Ok(Step::Ran),

@@ -212,12 +212,12 @@ impl Segment {
         }
     }
 
-    /// The writer (or recovery) knows that a record ends here.
-    pub fn learn(&self, mark: Mark) {
-        self.marks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(mark);
+    /// The writer (or recovery, or a reader) knows that records end here.
+    pub fn learn(&self, found: &[Mark]) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        for &mark in found {
+            marks.push(mark);
+        }
     }
 
     /// The last place known at or before the record with this index.
@@ -264,7 +264,7 @@ impl Segment {
         while scan.next.index <= to {
             match scan.step(file_end) {
                 Scanned::Record(header) => {
-                    self.learn(scan.next);
+                    self.learn(&[scan.next]);
                     if !visit(scan, &header) {
                         break;
                     }

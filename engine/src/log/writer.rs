@@ -246,7 +246,7 @@ async fn write_hard_state(shared: &Shared, hard_state: HardState) -> Result<()> 
 /// Appends to the active segment. Durable on return.
 async fn append(shared: &Shared, active: Active, entries: &[Entry]) -> Result<()> {
     let floor = shared.state().durable_index;
-    let mut buf = Vec::new();
+    let mut buf = Vec::with_capacity(frames_len(entries));
     let header = &active.segment.header;
     let (end, marks) = encode(entries, active.end, floor, header.nonce, &mut buf);
     let file = &active.segment.file;
@@ -255,9 +255,7 @@ async fn append(shared: &Shared, active: Active, entries: &[Entry]) -> Result<()
     if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
         sync_data(shared, file).await?;
     }
-    for mark in marks {
-        active.segment.learn(mark);
-    }
+    active.segment.learn(&marks);
     let mut state = shared.state();
     state.written_index = end.index.prev();
     state.active = Some(Active {
@@ -316,6 +314,14 @@ async fn name_early(shared: &Shared, tmp: String, name: &str) -> Result<String> 
     }
     shared.dir.rename(&tmp, name).await?;
     Ok(name.to_owned())
+}
+
+/// Bytes of the frames of `entries`.
+fn frames_len(entries: &[Entry]) -> usize {
+    entries
+        .iter()
+        .map(|entry| record::frame_len(entry.data.len()))
+        .sum()
 }
 
 /// Frames of `entries` from `at` on; the end, and every place between.
@@ -404,7 +410,8 @@ pub(crate) async fn create_segment(
         prev_crc: prev.crc,
         prev_term: prev.term,
     };
-    let mut buf = header.encode().to_vec();
+    let mut buf = Vec::with_capacity(header.encode().len() + frames_len(entries));
+    buf.extend_from_slice(&header.encode());
     // Everything before the base is durable: the segment before lost its last
     // chance to be torn when its own sync returned.
     let (end, marks) = encode(entries, start, base.prev(), header.nonce, &mut buf);
@@ -448,9 +455,7 @@ pub(crate) async fn create_segment(
         file.renamed(shared.dir.join(&name)),
         shared.options.mutants,
     );
-    for mark in marks {
-        segment.learn(mark);
-    }
+    segment.learn(&marks);
     Ok((Arc::new(segment), end))
 }
 

@@ -418,7 +418,7 @@ pub(super) async fn read_tail(
         let at = scan.next;
         match scan.step(len) {
             Scanned::Record(header) => {
-                last.learn(scan.next);
+                last.learn(&[scan.next]);
                 proven = proven.max(header.sync_floor);
                 unproven.push_back((at, scan.entry(&header)));
                 while unproven.front().is_some_and(|(_, e)| e.index <= proven) {

@@ -3,10 +3,13 @@
 //! The engine itself starts no thread and reads no clock; this module does, and
 //! is an example of how to run a store outside of the simulator.
 //!
-//! **Group commit.** [`Threads::append`] only hands a batch over. The log
-//! thread takes all that was handed over while it was syncing to the disk
-//! together: many callers share one fdatasync, and a lonely one waits for
-//! nobody.
+//! **Group commit.** [`Threads::append`] only hands a batch over. All that was
+//! handed over during one sync goes to the disk together with the next: many
+//! callers share one fdatasync, and a lonely one waits for nobody.
+//!
+//! **Who writes.** Whoever waits first does it on its own thread: waking another
+//! one, and being woken by it, costs up to half of what a sync does. The log
+//! thread writes what nobody waits for, and [`Threads::queue`] leaves it asleep.
 //!
 //! **What is durable.** When [`Threads::wait`] returns `Ok`, the ticket's batch
 //! and all before it were synced and survive a power cut. When it fails, the
@@ -37,23 +40,24 @@
 //! # }
 //! ```
 
+mod env;
+mod lead;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::entry::SnapshotMeta;
 use crate::error::{Error, Op, Result};
-use crate::event::Event;
-use crate::host::Env;
 use crate::ids::Index;
 use crate::job::Step;
-use crate::store::{
-    Batch, Cleaner, Install, Installed, Preparer, SnapshotSource, Store, Ticket, Writer,
-};
+use crate::store::{Batch, Install, Installed, Preparer, SnapshotSource, Store, Ticket, Writer};
+
+pub use env::SystemEnv;
+use lead::{lead, leave};
 
 /// Between two looks at a full disk.
 const RETRY: Duration = Duration::from_millis(100);
@@ -80,14 +84,24 @@ struct Shared {
     log: Condvar,
     /// So has, or is, the background thread.
     background: Condvar,
-    /// More is durable, or a failure came.
-    progress: Condvar,
+    /// Less is in flight, or a failure came.
+    room: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     submitted: Ticket,
     persisted: Ticket,
+    /// Who takes it brings the next group to the disk, and puts it back. Empty
+    /// also until the first segment is prepared.
+    seat: Option<Writer>,
+    /// There was no space for the group that the writer holds: the log thread
+    /// tries again, nobody else.
+    full: bool,
+    /// Those who wait for a ticket while another one writes.
+    waiting: Vec<(Ticket, Arc<Condvar>)>,
+    /// Those who wait for room.
+    blocked: usize,
     /// Batches that are not durable yet, with their size in bytes.
     in_flight: VecDeque<(Ticket, usize)>,
     in_flight_bytes: usize,
@@ -101,7 +115,9 @@ struct State {
 
 impl Threads {
     /// Starts the threads of a store that was just opened: it has one writer,
-    /// one preparer and one cleaner, and they are the threads' from now on.
+    /// one preparer and one cleaner, and they are the threads' from now on. The
+    /// first batch waits until a segment is prepared: as long as it takes to
+    /// write and sync [`segment_bytes`](crate::store::Options) once.
     ///
     /// Fails if the system gives no thread.
     #[allow(clippy::disallowed_methods, reason = "the production host")]
@@ -118,24 +134,22 @@ impl Threads {
             state.look = true;
         }
         let (shared, store) = (threads.shared.clone(), threads.store.clone());
-        let writer = store.writer();
-        let (preparer, cleaner) = (store.preparer(), store.cleaner());
         // Should the second start fail, dropping `threads` ends the first.
         threads.handles.push(
             std::thread::Builder::new()
                 .name("afterimage-log".into())
                 .spawn(move || {
                     let alarm = Alarm(&shared);
-                    alarm.disarm(log_thread(&shared, &store, writer));
+                    alarm.disarm(log_thread(&shared, &store));
                 })?,
         );
-        let shared = threads.shared.clone();
+        let (shared, store) = (threads.shared.clone(), threads.store.clone());
         threads.handles.push(
             std::thread::Builder::new()
                 .name("afterimage-background".into())
                 .spawn(move || {
                     let alarm = Alarm(&shared);
-                    alarm.disarm(background_thread(&shared, preparer, cleaner));
+                    alarm.disarm(background_thread(&shared, &store));
                 })?,
         );
         Ok(threads)
@@ -154,6 +168,14 @@ impl Threads {
     /// `Misuse` for a batch that does not fit the log; otherwise the failure
     /// that stopped the threads.
     pub fn append(&self, batch: Batch) -> Result<Ticket> {
+        let ticket = self.queue(batch)?;
+        self.shared.log.notify_one();
+        Ok(ticket)
+    }
+
+    /// As [`Threads::append`], for callers that go on to [`Threads::wait`] soon:
+    /// it wakes nobody, so nothing is written before somebody waits.
+    pub fn queue(&self, batch: Batch) -> Result<Ticket> {
         let bytes = batch.entries.iter().map(|entry| entry.data.len()).sum();
         let replaces = batch
             .entries
@@ -164,7 +186,9 @@ impl Threads {
 
     /// Drops the suffix from `from` on; durable as with [`Threads::append`].
     pub fn truncate_suffix(&self, from: Index) -> Result<Ticket> {
-        self.submit(0, true, |store| store.truncate_suffix(from))
+        let ticket = self.submit(0, true, |store| store.truncate_suffix(from))?;
+        self.shared.log.notify_one();
+        Ok(ticket)
     }
 
     /// `look`: there will be garbage for the background thread.
@@ -176,7 +200,11 @@ impl Threads {
     ) -> Result<Ticket> {
         let mut state = self.shared.lock();
         while state.failure.is_none() && state.in_flight_bytes > IN_FLIGHT_BYTES_MAX {
-            state = wait(&self.shared.progress, state);
+            // Perhaps nobody waits for what is queued.
+            self.shared.log.notify_one();
+            state.blocked += 1;
+            state = wait(&self.shared.room, state);
+            state.blocked -= 1;
         }
         if let Some(failure) = &state.failure {
             return Err(failure.clone());
@@ -190,12 +218,12 @@ impl Threads {
         if look || state.unseen_bytes >= LOOK_EVERY_BYTES {
             state.look_around(&self.shared);
         }
-        self.shared.log.notify_one();
         Ok(ticket)
     }
 
-    /// Blocks until the batch of this ticket is durable, with all before it.
-    /// With a full disk that is when there is space again.
+    /// Blocks until the batch of this ticket is durable, with all before it;
+    /// brings it to the disk if nobody else is at it. With a full disk that is
+    /// when there is space again.
     ///
     /// Fails with what stopped the threads; then opening the store again tells
     /// what is durable.
@@ -211,7 +239,15 @@ impl Threads {
             if let Some(failure) = &state.failure {
                 return Err(failure.clone());
             }
-            state = wait(&self.shared.progress, state);
+            if !state.full
+                && let Some(writer) = state.seat.take()
+            {
+                drop(state);
+                lead(&self.shared, &self.store, writer, Some(ticket));
+                state = self.shared.lock();
+            } else {
+                state = sleep(state, ticket);
+            }
         }
     }
 
@@ -290,7 +326,10 @@ impl Shared {
         let mut state = self.lock();
         // The first one is the cause.
         state.failure.get_or_insert(failure);
-        self.progress.notify_all();
+        for (_, waiting) in state.waiting.drain(..) {
+            waiting.notify_one();
+        }
+        self.room.notify_all();
         self.log.notify_all();
         self.background.notify_all();
     }
@@ -312,6 +351,18 @@ fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a,
     condition
         .wait(state)
         .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sleeps until the ticket is durable, or somebody is needed to write it.
+fn sleep(mut state: MutexGuard<'_, State>, ticket: Ticket) -> MutexGuard<'_, State> {
+    let woken = Arc::new(Condvar::new());
+    state.waiting.push((ticket, woken.clone()));
+    state = wait(&woken, state);
+    // Who wakes somebody takes them from the list; a condition may do so, too.
+    state
+        .waiting
+        .retain(|(_, other)| !Arc::ptr_eq(other, &woken));
+    state
 }
 
 /// Waits for at most [`RETRY`].
@@ -340,17 +391,21 @@ impl Drop for Alarm<'_> {
     }
 }
 
-fn log_thread(shared: &Shared, store: &Store, mut writer: Writer) -> Result<()> {
-    let mut retry = false;
+fn log_thread(shared: &Shared, store: &Store) -> Result<()> {
+    let mut state = shared.lock();
     loop {
-        let mut state = shared.lock();
-        while !writer.has_work() && !state.is_over() {
-            state = wait(&shared.log, state);
+        if state.failure.is_some() {
+            return Ok(()); // known already
         }
-        if state.failure.is_some() || !writer.has_work() {
-            return Ok(());
+        match &state.seat {
+            Some(writer) if writer.has_work() => {}
+            Some(_) if state.closing => return Ok(()),
+            _ => {
+                state = wait(&shared.log, state);
+                continue;
+            }
         }
-        if retry {
+        if state.full {
             if state.closing {
                 // Nobody knows when there will be space.
                 return Err(Error::Io {
@@ -361,34 +416,32 @@ fn log_thread(shared: &Shared, store: &Store, mut writer: Writer) -> Result<()> 
             }
             state = wait_a_little(&shared.log, state);
         }
-        drop(state);
-        retry = match writer.step()? {
-            Step::Ran => false,
-            // It has work, yet can't go on: don't spin.
-            Step::Idle | Step::Stalled => writer.has_work(),
+        let Some(writer) = state.seat.take() else {
+            continue;
         };
-        publish(shared, store.persisted());
+        drop(state);
+        lead(shared, store, writer, None);
+        state = shared.lock();
     }
 }
 
-fn publish(shared: &Shared, persisted: Ticket) {
-    let mut state = shared.lock();
-    if persisted == state.persisted {
-        return;
+/// Before anything is written: a segment that was not prepared grows with each
+/// append, and each sync then pays for a change of the file's size as well, up
+/// to the next roll. A full disk or a close comes first.
+fn prepare_first(shared: &Shared, preparer: &mut Preparer) -> Result<()> {
+    preparer.begin();
+    while preparer.has_work() && !shared.lock().is_over() {
+        if preparer.step()? != Step::Ran {
+            break;
+        }
     }
-    assert!(persisted > state.persisted, "tickets never go back");
-    state.persisted = persisted;
-    state.submitted = state.submitted.max(persisted);
-    while let Some((_, bytes)) = state
-        .in_flight
-        .pop_front_if(|(ticket, _)| *ticket <= persisted)
-    {
-        state.in_flight_bytes -= bytes;
-    }
-    shared.progress.notify_all();
+    Ok(())
 }
 
-fn background_thread(shared: &Shared, mut preparer: Preparer, mut cleaner: Cleaner) -> Result<()> {
+fn background_thread(shared: &Shared, store: &Store) -> Result<()> {
+    let (mut preparer, mut cleaner) = (store.preparer(), store.cleaner());
+    prepare_first(shared, &mut preparer)?;
+    leave(shared, store, store.writer());
     let mut retry = false;
     loop {
         let mut state = shared.lock();
@@ -427,85 +480,9 @@ fn background_thread(shared: &Shared, mut preparer: Preparer, mut cleaner: Clean
     }
 }
 
-/// The operating system's clock and entropy.
-pub struct SystemEnv {
-    /// State of a splitmix64 stream seeded by the system: names, nonces and
-    /// timeouts must differ from those of other processes, not be secret.
-    random: AtomicU64,
-    observer: Box<dyn Fn(Event) + Send + Sync>,
-}
-
-impl SystemEnv {
-    /// `observer` sees every decision, in order, on the thread that takes it:
-    /// it should be quick and must not call back into the store. Pass `|_| {}`
-    /// to see nothing. Fails if the system has no entropy.
-    pub fn new(observer: impl Fn(Event) + Send + Sync + 'static) -> io::Result<Self> {
-        let mut seed = [0; 8];
-        let mut filled = 0;
-        while filled < seed.len() {
-            let rest = &mut seed[filled..];
-            filled += rustix::io::retry_on_intr(|| {
-                rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty())
-            })?;
-        }
-        Ok(SystemEnv {
-            random: AtomicU64::new(u64::from_le_bytes(seed)),
-            observer: Box::new(observer),
-        })
-    }
-}
-
-impl Env for SystemEnv {
-    #[allow(clippy::disallowed_methods, reason = "the production host's clock")]
-    fn now_ms(&self) -> i64 {
-        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
-        match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
-            Ok(since) => ms(since),
-            Err(before) => -ms(before.duration()),
-        }
-    }
-
-    fn random(&self) -> u64 {
-        // splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-        // generators, OOPSLA 2014).
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self
-            .random
-            .fetch_add(STEP, Ordering::Relaxed)
-            .wrapping_add(STEP);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn observe(&self, event: Event) {
-        (self.observer)(event);
-    }
-}
-
-impl std::fmt::Debug for SystemEnv {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SystemEnv").finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn two_environments_do_not_share_their_randomness() {
-        let draw = || {
-            let env = SystemEnv::new(|_| {}).unwrap();
-            let drawn: Vec<u64> = (0..4).map(|_| env.random()).collect();
-            drawn
-        };
-        let (mut all, other) = (draw(), draw());
-        all.extend(other);
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), 8);
-    }
 
     #[test]
     fn a_panicking_thread_wakes_whoever_waits() {
@@ -526,19 +503,5 @@ mod tests {
             shared.lock().failure,
             Some(Error::Misuse("first"))
         ));
-    }
-
-    #[test]
-    fn what_is_durable_makes_room() {
-        let shared = Shared::default();
-        {
-            let mut state = shared.lock();
-            state.in_flight.extend([(1, 10), (2, 20), (3, 30)]);
-            state.in_flight_bytes = 60;
-        }
-        publish(&shared, 2);
-        let state = shared.lock();
-        assert_eq!((state.persisted, state.in_flight_bytes), (2, 30));
-        assert_eq!(state.in_flight, [(3, 30)]);
     }
 }

@@ -1,0 +1,84 @@
+//! What every contestant can do, or says that it cannot.
+
+use std::io;
+
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A log under measurement. Entries have numbers from 1 on.
+pub trait Log: Sync {
+    /// Appends these entries; they are durable on return. Called by several
+    /// writers at once.
+    fn append_durable(&self, writer: usize, entries: &[Vec<u8>]) -> Result<()>;
+
+    /// Appends without waiting for the disk.
+    fn append(&self, _entries: &[Vec<u8>]) -> Result<()> {
+        Err(unsupported())
+    }
+
+    /// All that was appended is durable on return.
+    fn sync(&self) -> Result<()> {
+        Err(unsupported())
+    }
+
+    /// One entry by its number, checked against its CRC.
+    fn read(&self, _number: u64, _visit: &mut dyn FnMut(&[u8])) -> Result<()> {
+        Err(unsupported())
+    }
+
+    /// The entries from 1 to `last`, each checked against its CRC.
+    fn scan(&self, _last: u64, _visit: &mut dyn FnMut(&[u8])) -> Result<()> {
+        Err(unsupported())
+    }
+}
+
+pub fn unsupported() -> Error {
+    io::Error::from(io::ErrorKind::Unsupported).into()
+}
+
+/// Payloads that don't compress and carry their number in front.
+pub struct Payloads {
+    pool: Vec<u8>,
+    size: usize,
+}
+
+const POOL: usize = 1 << 20;
+
+impl Payloads {
+    pub fn new(size: usize) -> Self {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let pool = std::iter::repeat_with(|| random.next().to_le_bytes())
+            .flatten()
+            .take(size + POOL)
+            .collect();
+        Payloads { pool, size }
+    }
+
+    pub fn get(&self, number: u64) -> Vec<u8> {
+        let at = number.wrapping_mul(0x9e37_79b9) as usize % POOL;
+        let mut data = self.pool[at..at + self.size].to_vec();
+        data[..8].copy_from_slice(&number.to_le_bytes());
+        data
+    }
+
+    pub fn batch(&self, first: u64, count: usize) -> Vec<Vec<u8>> {
+        (first..).take(count).map(|n| self.get(n)).collect()
+    }
+}
+
+/// The number that a payload carries.
+pub fn number_of(data: &[u8]) -> u64 {
+    data.first_chunk().map_or(0, |n| u64::from_le_bytes(*n))
+}
+
+/// xorshift64*.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
