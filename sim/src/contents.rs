@@ -67,6 +67,18 @@ fn read_snapshot(store: &Store, contents: &mut Contents) -> Result<(), Error> {
         offset += piece.len() as u64;
     }
     let meta = reader.meta();
+    // All of it, and not only what a reader that stops early calls all.
+    if offset != reader.data_len() {
+        let why = format!(
+            "the snapshot has {} bytes, {offset} read",
+            reader.data_len()
+        );
+        contents.unreadable.get_or_insert(why);
+    }
+    if store.snapshot().as_ref() != Some(meta) {
+        let why = "the store speaks of another snapshot than it opens".to_owned();
+        contents.unreadable.get_or_insert(why);
+    }
     contents.snapshot = Some((meta.last_index, meta.last_term, crc.finalize()));
     Ok(())
 }
