@@ -279,6 +279,7 @@ impl Single {
             StoreOp::Truncate { from } => {
                 self.replaceable(from)?;
                 self.submit(|store| store.truncate_suffix(from))?;
+                self.ends_before(from);
             }
             StoreOp::HardState { term, vote } => self.hard_state(HardState { term, vote })?,
             StoreOp::Save {
@@ -380,6 +381,17 @@ impl Single {
             Err(e) => self.died(&e),
         }
         Ok(())
+    }
+
+    /// The judges know of a truncation from what the engine says. One that it
+    /// takes, does not carry out and says nothing of is seen here.
+    fn ends_before(&mut self, from: Index) {
+        let Some(up) = &self.up else { return };
+        let last = up.store.last_index();
+        if last >= from {
+            let what = format!("the log still reaches {last} after a truncation from {from}");
+            self.recorder.panicked(what);
+        }
     }
 
     fn hard_state(&mut self, next: HardState) -> Applies {
