@@ -40,6 +40,12 @@ log *args:
 mutants *args:
     cargo sim mutants {{args}}
 
+# Mechanical changes of the engine, each explored: at first as far as takes a
+# second; those that survive it, in full. Needs cargo-mutants, and hours.
+cargo-mutants *args:
+    -RUSTFLAGS= cargo mutants {{args}} -- the_engine_survives_one_crash
+    RUSTFLAGS= cargo mutants --iterate {{args}} -- the_engine_survives_every_crash
+
 # A long campaign, to the end whatever it finds: 20,000 seeds.
 campaign *args:
     cargo sim run --seeds 10000 --keep-going {{args}}
