@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use afterimage_engine::fs::Fs;
-use afterimage_engine::store::{Batch, Options, Store};
+use afterimage_engine::store::{Batch, Options, Store, Ticket};
 use afterimage_engine::{Error, Event, Host, Index, Job, Step, Term};
 
 use super::Engine;
@@ -197,7 +197,7 @@ impl Living<'_> {
             hard_state: None,
             entries: vec![entry(&next)],
         };
-        store
+        let ticket = store
             .submit(batch)
             .map_err(|e| failed("appending to it", &e))?;
         let mut writer = store.writer();
@@ -216,7 +216,7 @@ impl Living<'_> {
             }
             match step {
                 Step::Ran => {}
-                Step::Idle => return Ok(()),
+                Step::Idle => return acknowledged(store, ticket, next.index),
                 Step::Stalled => {
                     return Err(endless("the writer waits for space on an empty disk"));
                 }
@@ -266,6 +266,22 @@ fn run<T>(job: &mut Job<T>) -> Lived<T> {
         }
     }
     Err(endless("the open never ends"))
+}
+
+/// The judges hold a store to what it acknowledges: one that keeps silent would
+/// break no rule of theirs.
+fn acknowledged(store: &Store, ticket: Ticket, index: Index) -> Lived {
+    let (persisted, durable) = (store.persisted(), store.durable_index());
+    if persisted == ticket && durable == index {
+        return Ok(());
+    }
+    Err(Violation {
+        invariant: Invariant::RecoveryAvailable,
+        detail: format!(
+            "the append of {index} came to its end, but batch {persisted} of {ticket} is \
+             persisted and {durable} durable"
+        ),
+    })
 }
 
 /// On a disk without faults a store has no reason to fail.
