@@ -154,7 +154,7 @@ pub(super) fn can_be_short(kind: OpKind, at: u64, len: u64) -> bool {
     let sector = SECTOR as u64;
     match kind {
         OpKind::Read => len >= 2,
-        OpKind::Write => len >= 2 && (len != sector || at % sector != 0),
+        OpKind::Write => len >= 2 && (len != sector || !at.is_multiple_of(sector)),
         _ => false,
     }
 }
