@@ -1,4 +1,4 @@
-//! Litmus tests: can a profile of [`SimFs`](crate::disk::SimFs) leave behind
+//! Litmus tests: can a profile of [`SimFs`] leave behind
 //! what was found on a real filesystem?
 //!
 //! A file of tests (`file.rs` has its form) says what was done, and for each

@@ -2,7 +2,7 @@
 //! and Hildebrandt, TSE 2002).
 //!
 //! A plan is made smaller in one way at a time: a candidate is run, and kept if
-//! it still fails and is smaller by [`Size`]. The ways take turns until none of
+//! it still fails and is smaller by `Size`. The ways take turns until none of
 //! them gets any further. Then nothing that is left can be left out by itself.
 //!
 //! What a run is, and what counts as the same failure, is the caller's: see
