@@ -138,6 +138,7 @@ fn a_torn_record_that_is_accepted_is_found() {
     bites("append", "accept-torn-record", 1, "no-resurrection");
 }
 
+#[cfg(feature = "mutants")]
 #[test]
 fn an_old_log_that_outlives_an_install_is_found() {
     bites("install-gap", "install-keeps-old-log", 1, "no-resurrection");
