@@ -8,7 +8,7 @@
 use super::fates::{Chooser, Closure, Pick};
 use super::image::SECTOR;
 use super::keep::{OpId, Part};
-use super::pending::{Entry, FilePending, Pending};
+use super::pending::{Chain, Entry, FilePending, Pending};
 use super::profile::{Log, Profile, Tear};
 use super::rules::{BLOCK, Class, Frontier, Given, block_of};
 
@@ -197,25 +197,41 @@ impl FilePending {
         }
         outcome.picks.clear();
         for chain in &self.chains {
-            let pick = chooser.sector(self.chain(*chain));
+            let mut pick = chooser.sector(self.chain(*chain));
+            if let Pick::Version(wanted) = pick {
+                pick = self.unbarred(profile, *frontier, *chain, wanted);
+            }
             outcome.picks.push(Some(pick));
             let Pick::Version(place) = pick else { continue };
             let at = chain.range().start + place;
             let op = op(&self.entries[at]);
-            let logged = match profile.tear {
-                Tear::Journal => true,
-                _ => self.is_logged(profile, at),
-            };
-            if logged && !frontier.bars(op) {
+            if self.is_logged(profile, at) && !frontier.bars(op) {
                 frontier.reach(op);
             }
         }
     }
 
+    /// What is left of the wish for a version when the log ends before it, or
+    /// before one that it builds on. That is the wish then, and the log must
+    /// reach it: else the same fates, written down, would ask for more.
+    fn unbarred(&self, profile: &Profile, frontier: Frontier, chain: Chain, wanted: usize) -> Pick {
+        let start = chain.range().start;
+        let is_barred = |place: &usize| {
+            let at = start + place;
+            self.is_logged(profile, at) && frontier.bars(self.entries[at].unit.op)
+        };
+        match (0..=wanted).find(is_barred) {
+            None => Pick::Version(wanted),
+            Some(barred) => barred.checked_sub(1).map_or(Pick::Durable, Pick::Version),
+        }
+    }
+
     /// Whether that version persists by way of the log.
     fn is_logged(&self, profile: &Profile, at: usize) -> bool {
-        let class = self.traits[at].class;
-        class == Class::Fresh || profile.log == Log::File && class == Class::InPlace
+        match (profile.tear, self.traits[at].class) {
+            (Tear::Journal, _) | (_, Class::Fresh | Class::Freed) => true,
+            (_, Class::InPlace) => profile.log == Log::File,
+        }
     }
 
     /// Where the data is in the log, and the log ends with `last`: the latest
