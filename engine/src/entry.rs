@@ -68,7 +68,7 @@ pub struct EntryId {
 }
 
 /// What a Raft node must never forget (Raft figure 2, "persistent state").
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HardState {
     pub term: Term,
     pub vote: Option<NodeId>,

@@ -69,6 +69,10 @@ pub enum Event {
     Truncated {
         from: Index,
     },
+    /// A hard state was handed to the store. Not durable.
+    HardStateSubmitted {
+        hard_state: HardState,
+    },
     HardStateDurable {
         hard_state: HardState,
     },

@@ -158,6 +158,10 @@ impl Store {
         }
         let ticket = self.enqueue(&mut state, batch.hard_state, truncate_from, batch.entries);
         drop(state);
+        if let Some(hard_state) = batch.hard_state {
+            self.shared
+                .observe(Event::HardStateSubmitted { hard_state });
+        }
         if !ids.is_empty() {
             self.shared.observe(Event::Appended { entries: ids });
         }

@@ -32,6 +32,13 @@ impl Judge for NoResurrection {
 
 /// Whether all of `contents` may be there.
 pub(super) fn check(store: &StoreModel, contents: &Contents) -> Result<(), String> {
+    let found = contents.hard_state;
+    if !store.was_given(found) {
+        return Err(format!(
+            "term {} with a vote for {:?} was never written",
+            found.term, found.vote
+        ));
+    }
     let floor = if store.discarded_by(contents) {
         contents.snapshot.map_or(Index(0), |(last, ..)| last.next())
     } else {
@@ -141,6 +148,22 @@ mod tests {
         ] {
             twice_replaced().boot(1).up(1, contents).passes();
         }
+    }
+
+    #[test]
+    fn a_hard_state_is_one_that_was_handed_over() {
+        let start = || {
+            let start = Stream::new().up(1, empty()).hard_state(1, 2, None);
+            start.submitted(1, 3, Some(2)).boot(1)
+        };
+        start().up(1, voted(empty(), 2, None)).passes();
+        start().up(1, voted(empty(), 3, Some(2))).passes();
+        start().up(1, voted(empty(), 3, None)).breaks(RULE);
+        start().up(1, voted(empty(), 4, None)).breaks(RULE);
+        // Nobody knows what an old store was given.
+        let first = Stream::new().up(1, voted(empty(), 7, Some(1)));
+        first.clone().passes();
+        first.boot(1).up(1, voted(empty(), 8, Some(1))).breaks(RULE);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What one node's store may and must hold, as its events promised.
 
+use std::collections::BTreeSet;
+
 use afterimage_engine::{EntryId, Event, HardState, Index, SnapshotMeta, Term};
 
 use super::span::Span;
@@ -18,6 +20,8 @@ pub struct StoreModel {
     durable: Index,
     /// The last one acknowledged as durable.
     hard_state: HardState,
+    /// All that it was ever given; `None` until it was seen for the first time.
+    hard_states: Option<BTreeSet<HardState>>,
     snapshot: Option<Snapshot>,
     /// A discarding install made everything below this index garbage for ever.
     floor: Index,
@@ -54,6 +58,12 @@ impl StoreModel {
 
     pub fn hard_state(&self) -> HardState {
         self.hard_state
+    }
+
+    /// Whether a hard state can be there: it was handed over at some time.
+    pub fn was_given(&self, hard_state: HardState) -> bool {
+        let given = self.hard_states.as_ref();
+        given.is_none_or(|given| given.contains(&hard_state))
     }
 
     pub fn snapshot(&self) -> Option<Snapshot> {
@@ -125,7 +135,11 @@ impl StoreModel {
             }
             Event::Durable { index } => self.acknowledge(*index),
             Event::Truncated { from } => self.truncated(*from),
-            Event::HardStateDurable { hard_state } => self.hard_state = *hard_state,
+            Event::HardStateSubmitted { hard_state } => self.give(*hard_state),
+            Event::HardStateDurable { hard_state } => {
+                self.give(*hard_state);
+                self.hard_state = *hard_state;
+            }
             Event::SnapshotSaved { meta } => self.take_snapshot(meta),
             Event::SnapshotInstalled { meta, kept_suffix } => {
                 self.discarding = None;
@@ -162,6 +176,8 @@ impl StoreModel {
         self.replaced.clear();
         self.discarding = None;
         self.durable = self.log.last();
+        let given = self.hard_states.get_or_insert_default();
+        given.extend([HardState::default(), contents.hard_state]);
         self.hard_state = contents.hard_state;
         self.snapshot = contents
             .snapshot
@@ -170,6 +186,10 @@ impl StoreModel {
                 last_term,
                 crc: Some(crc),
             });
+    }
+
+    fn give(&mut self, hard_state: HardState) {
+        self.hard_states.get_or_insert_default().insert(hard_state);
     }
 
     fn append(&mut self, entries: &[EntryId]) {

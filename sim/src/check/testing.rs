@@ -245,6 +245,10 @@ impl Stream {
         let index = Index(index);
         self.event(node, Event::Durable { index })
     }
+    pub fn submitted(self, node: u64, term: u64, vote: Option<u64>) -> Self {
+        let hard_state = hard_state(term, vote);
+        self.event(node, Event::HardStateSubmitted { hard_state })
+    }
     pub fn hard_state(self, node: u64, term: u64, vote: Option<u64>) -> Self {
         let hard_state = hard_state(term, vote);
         self.event(node, Event::HardStateDurable { hard_state })

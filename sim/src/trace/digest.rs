@@ -273,6 +273,10 @@ impl Bytes {
                 self.u8(5);
                 self.index(*from);
             }
+            Event::HardStateSubmitted { hard_state } => {
+                self.u8(20);
+                self.hard_state(*hard_state);
+            }
             Event::HardStateDurable { hard_state } => {
                 self.u8(6);
                 self.hard_state(*hard_state);

@@ -106,7 +106,9 @@ fn hidden(what: &What, style: &Style) -> bool {
         What::Disk(op) => !style.reads && !changes(op) && harmless(op.outcome),
         // On a node alone it says again what `up` said, or is a failure.
         What::Reopened { contents } => !style.node && contents.is_ok(),
-        What::Engine(Event::Begin(_) | Event::End(_)) => !style.phases,
+        What::Engine(Event::Begin(_) | Event::End(_) | Event::HardStateSubmitted { .. }) => {
+            !style.phases
+        }
         _ => false,
     }
 }
@@ -229,6 +231,9 @@ fn event(out: &mut String, event: &Event) -> fmt::Result {
         Event::TruncateRequested { from } => say!(out, "truncate", "from={from}"),
         Event::Durable { index } => say!(out, "durable", "{index}"),
         Event::Truncated { from } => say!(out, "truncated", "from={from}"),
+        Event::HardStateSubmitted { hard_state } => {
+            say!(out, "submitted", "{}", Shown(hard_state))
+        }
         Event::HardStateDurable { hard_state } => {
             say!(out, "hard_state", "{}", Shown(hard_state))
         }

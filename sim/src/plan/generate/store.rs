@@ -90,7 +90,7 @@ pub(super) fn draw(seed: u64) -> Vec<Step> {
     }
     // A stream of its own: the other seeds' plans are what they would be.
     let mut decays = SimRng::new(seed, "plan/store/decay");
-    if decays.chance(ratio(1, 4)) {
+    if decays.chance(ratio(1, 2)) {
         // Last, for a store that found it refuses all further work.
         (0..decays.between(1, 2)).for_each(|_| drawer.decay());
     }
@@ -430,6 +430,13 @@ impl Drawer {
 
     /// The disk goes bad, and it comes to light.
     fn decay(&mut self) {
+        // Acknowledged entries, and some behind them that know of it: what goes
+        // bad in the middle of the log is no torn tail.
+        for _ in 0..self.rng.below(5) {
+            let (op, then) = self.append();
+            self.push(op);
+            self.take(then);
+        }
         let op = match self.rng.chance(ratio(1, 4)) {
             true => self.bad_sync(),
             false => self.damage(),
