@@ -230,18 +230,18 @@ mod tests {
 
     #[test]
     fn the_hard_state_survives() {
+        // All of these may have reached the disk; one must be there.
         let stream = Stream::new()
             .up(1, empty())
+            .hard_state(1, 2, Some(2))
+            .submitted(1, 3, None)
             .hard_state(1, 3, Some(2))
+            .submitted(1, 4, None)
             .power_cut(1)
             .boot(1);
         stream.clone().up(1, voted(empty(), 3, Some(2))).passes();
         stream.clone().up(1, voted(empty(), 4, None)).passes();
         stream.clone().up(1, voted(empty(), 3, None)).breaks(RULE);
-        stream
-            .clone()
-            .up(1, voted(empty(), 3, Some(1)))
-            .breaks(RULE);
         stream.up(1, voted(empty(), 2, Some(2))).breaks(RULE);
     }
 

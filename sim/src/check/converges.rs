@@ -31,6 +31,9 @@ impl Judge for Converges {
         match (&record.what, record.node) {
             (What::Healed, _) => self.healed = true,
             (What::Converged { within_us: None }, _) => {
+                if too_few(model) {
+                    return Ok(());
+                }
                 return broken(RULE, format!("the cluster did not converge{}", down(model)));
             }
             (What::Converged { within_us: Some(_) }, _) => {
@@ -67,7 +70,7 @@ impl Judge for Converges {
     }
 
     fn finish(&mut self, model: &Model) -> Result<(), Violation> {
-        if !self.healed && !self.converged {
+        if (!self.healed && !self.converged) || too_few(model) {
             return Ok(());
         }
         self.agree(model).or_else(|what| broken(RULE, what))
@@ -117,6 +120,13 @@ impl Converges {
     }
 }
 
+/// Whether the bad disks are so many that the sound members are no quorum: then
+/// nothing can be asked, for what was lost may be all that there was.
+fn too_few(model: &Model) -> bool {
+    let sound = model.nodes.values().filter(|n| n.harm == Harm::None);
+    sound.count() * 2 <= model.nodes.len()
+}
+
 /// The nodes that are not up, as the end of a sentence.
 fn down(model: &Model) -> String {
     let down: Vec<String> = model
@@ -141,20 +151,33 @@ mod tests {
         Stream::new().up(1, empty()).up(2, empty()).healed()
     }
 
+    fn three() -> Stream {
+        let members = Stream::new().up(1, empty()).up(2, empty());
+        members.up(3, empty()).healed()
+    }
+
     #[test]
     fn a_member_with_a_bad_disk_may_stay_behind() {
-        let bad = || start().rotten(2);
-        bad()
-            .killed(2)
-            .converged(true)
-            .last(1, true, 3, 9, 7)
-            .passes();
-        let behind = || bad().converged(true).last(1, true, 3, 9, 7);
-        behind().last(2, false, 3, 8, 6).passes();
+        let bad = || three().rotten(3);
+        let both = |stream: Stream| {
+            let one = stream.converged(true).last(1, true, 3, 9, 7);
+            one.last(2, false, 3, 9, 7)
+        };
+        both(bad().killed(3)).passes();
+        let behind = || both(bad()).last(3, false, 3, 8, 6);
+        behind().passes();
         // But where it is, it agrees.
-        behind().last(2, false, 3, 9, 6).breaks(RULE);
-        let sound = start().rotten(2).killed(1).converged(true);
-        sound.breaks(RULE);
+        both(bad()).last(3, false, 3, 9, 6).breaks(RULE);
+        bad().killed(1).converged(true).breaks(RULE);
+        bad().converged(false).breaks(RULE);
+    }
+
+    #[test]
+    fn fewer_sound_members_than_a_quorum_owe_nothing() {
+        let most = || three().rotten(2).rotten(3);
+        most().converged(false).passes();
+        most().killed(2).passes();
+        start().rotten(2).converged(false).passes();
     }
 
     #[test]

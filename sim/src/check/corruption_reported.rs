@@ -178,6 +178,7 @@ mod tests {
     fn acked() -> Stream {
         Stream::new()
             .up(1, empty())
+            .hard_state(1, 2, None)
             .hard_state(1, 3, Some(2))
             .append(1, &[e(1, 1), e(1, 2), e(1, 3)])
             .durable(1, 3)

@@ -45,7 +45,9 @@ impl Judge for FollowerCommit {
                 self.followers.remove(&id);
                 if *role != Role::Leader {
                     self.followers.insert(id, *term);
-                    self.forget_below(id, *term);
+                    // A restart goes back to the term that is durable, and to
+                    // what its leader has shown.
+                    self.forget_below(id, node.store.hard_state().term.min(*term));
                 }
                 Ok(())
             }
@@ -105,5 +107,14 @@ mod tests {
         start().committed(1, 3, 2).breaks(RULE);
         // What the leader of an earlier term showed does not count.
         start().role(1, 3, Follower).committed(1, 2, 3).breaks(RULE);
+        // It does again after a restart that has forgotten the later one.
+        let back = start()
+            .hard_state(1, 2, None)
+            .role(1, 3, Follower)
+            .boot(1)
+            .up(1, voted(log(&[e(1, 1), e(1, 2), e(1, 3)]), 2, None))
+            .role(1, 2, Follower);
+        back.clone().committed(1, 2, 2).passes();
+        back.committed(1, 3, 2).breaks(RULE);
     }
 }

@@ -107,6 +107,11 @@ mod tests {
         // What was not durable is forgotten with the process.
         start().boot(1).up(1, empty()).voted(1, 2, 1).passes();
         let recovered = voted(empty(), 2, Some(3));
-        start().boot(1).up(1, recovered).voted(1, 2, 1).breaks(RULE);
+        start()
+            .submitted(1, 2, Some(3))
+            .boot(1)
+            .up(1, recovered)
+            .voted(1, 2, 1)
+            .breaks(RULE);
     }
 }

@@ -474,10 +474,13 @@ impl<S: Subject> World<S> {
                 }
             }
             ClientEvent::Timeout { sequence, attempt } => {
+                // A member whose disk went bad stays down: that a client's luck
+                // leads it there again and again says nothing of the cluster.
+                let known = self.leader().filter(|_| self.healed);
                 let client = &mut self.clients[at];
                 let current = client.outstanding.as_ref().map(|o| o.attempt);
                 if client.sequence == sequence && current == Some(attempt) {
-                    client.leader = None;
+                    client.leader = known;
                     self.attempt(at);
                 }
             }
