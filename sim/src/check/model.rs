@@ -115,6 +115,11 @@ impl Model {
             What::Killed | What::Died { .. } | What::PowerCut(_) | What::OpenFailed { .. } => {
                 node.state = State::Down;
             }
+            What::SnapshotGiven {
+                last_index,
+                last_term,
+                crc,
+            } => node.store.give_snapshot(*last_index, *last_term, *crc),
             What::Engine(_) if node.state == State::Opening => {}
             What::Engine(Event::Committed { index, term }) => {
                 node.commit = node.commit.max(*index);

@@ -39,6 +39,12 @@ pub(super) fn check(store: &StoreModel, contents: &Contents) -> Result<(), Strin
             found.term, found.vote
         ));
     }
+    let stranger = contents.snapshot.filter(|s| !store.was_given_snapshot(*s));
+    if let Some((last_index, last_term, _)) = stranger {
+        return Err(format!(
+            "the snapshot up to {last_term}/{last_index} has other bytes than were ever given"
+        ));
+    }
     let floor = if store.discarded_by(contents) {
         contents.snapshot.map_or(Index(0), |(last, ..)| last.next())
     } else {
@@ -148,6 +154,27 @@ mod tests {
         ] {
             twice_replaced().boot(1).up(1, contents).passes();
         }
+    }
+
+    #[test]
+    fn a_snapshot_is_one_that_was_handed_over() {
+        let found = || snapshot(log(&[e(1, 3)]), 2, 1, 7);
+        let start = |crc: u32| {
+            let start = Stream::new().up(1, empty());
+            let start = start.append(1, &[e(1, 1), e(1, 2), e(1, 3)]).durable(1, 3);
+            start.snapshot_given(1, 2, 1, crc)
+        };
+        start(7).boot(1).up(1, found()).passes();
+        start(8).boot(1).up(1, found()).breaks(RULE);
+        start(7)
+            .snapshot_given(1, 2, 1, 8)
+            .boot(1)
+            .up(1, found())
+            .passes();
+        let other_end = start(7).snapshot_given(1, 3, 1, 9).boot(1);
+        other_end
+            .up(1, snapshot(log(&[e(1, 3)]), 2, 1, 9))
+            .breaks(RULE);
     }
 
     #[test]

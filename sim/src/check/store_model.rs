@@ -23,6 +23,9 @@ pub struct StoreModel {
     /// All that it was ever given; `None` until it was seen for the first time.
     hard_states: Option<BTreeSet<HardState>>,
     snapshot: Option<Snapshot>,
+    /// Each snapshot that it was handed: its end, and a CRC over its data. Empty
+    /// where nobody says so: in a cluster, where the state is compared instead.
+    snapshots_given: BTreeSet<(Index, Term, u32)>,
     /// A discarding install made everything below this index garbage for ever.
     floor: Index,
     /// A discarding install may have become durable: the log goes on here.
@@ -68,6 +71,16 @@ impl StoreModel {
 
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.snapshot
+    }
+
+    /// It was handed this snapshot.
+    pub fn give_snapshot(&mut self, last_index: Index, last_term: Term, crc: u32) {
+        self.snapshots_given.insert((last_index, last_term, crc));
+    }
+
+    /// Whether a snapshot with this data can be there.
+    pub fn was_given_snapshot(&self, snapshot: (Index, Term, u32)) -> bool {
+        self.snapshots_given.is_empty() || self.snapshots_given.contains(&snapshot)
     }
 
     /// The snapshot's last index, or 0.

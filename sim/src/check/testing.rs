@@ -253,6 +253,15 @@ impl Stream {
         let hard_state = hard_state(term, vote);
         self.event(node, Event::HardStateDurable { hard_state })
     }
+    pub fn snapshot_given(self, node: u64, last_index: u64, last_term: u64, crc: u32) -> Self {
+        let (last_index, last_term) = (Index(last_index), Term(last_term));
+        let what = What::SnapshotGiven {
+            last_index,
+            last_term,
+            crc,
+        };
+        self.push(Some(node), what)
+    }
     pub fn saved(self, node: u64, last_index: u64, last_term: u64) -> Self {
         let meta = meta(last_index, last_term);
         self.event(node, Event::SnapshotSaved { meta })

@@ -6,6 +6,7 @@ use afterimage_engine::{Entry, EntryKind, Index, Membership, SnapshotMeta, Term}
 use super::NODE;
 use crate::plan::StoreEntry;
 use crate::rng::hash;
+use crate::trace::What;
 
 /// The data of an entry follows from its position and its length.
 pub(crate) fn entry(e: &StoreEntry) -> Entry {
@@ -36,7 +37,10 @@ pub(super) fn meta(last_index: Index, last_term: Term) -> SnapshotMeta {
 }
 
 /// A state of so many bytes, as of an entry.
+#[derive(Clone)]
 pub(super) struct State {
+    last_index: Index,
+    last_term: Term,
     word: [u8; 8],
     left: u64,
 }
@@ -44,8 +48,19 @@ pub(super) struct State {
 impl State {
     pub fn new(last: Index, term: Term, bytes: u64) -> Self {
         State {
+            last_index: last,
+            last_term: term,
             word: hash(&[last.0, term.0, bytes]).to_le_bytes(),
             left: bytes,
+        }
+    }
+
+    /// That a snapshot of it is handed over.
+    pub fn given(self) -> What {
+        What::SnapshotGiven {
+            last_index: self.last_index,
+            last_term: self.last_term,
+            crc: crc32fast::hash(&self.into_bytes()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! by operation, and its trace read as a story.
 
 mod data;
+mod outcome;
 mod up;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ use crate::trace::{Contents, Style, What};
 use crate::twin::Twin;
 pub(crate) use data::entry;
 use data::{State, meta};
+use outcome::Wanted;
 use up::{Task, Up};
 
 pub(crate) const NODE: NodeId = NodeId(1);
@@ -79,6 +81,10 @@ struct Single {
     up: Option<Up>,
     /// Nothing is pending on the disk: the power was cut last.
     settled: bool,
+    /// The disk was full since the last open, or a task gave up: not all that
+    /// was asked for need be done.
+    refused: bool,
+    gave_up: bool,
     /// The id of the step at hand.
     current: u32,
     /// Its place, from 1; 0 before the first.
@@ -157,6 +163,8 @@ impl Single {
             incarnation: 0,
             up: None,
             settled: true,
+            refused: false,
+            gave_up: false,
             current: 0,
             at: 0,
             armed: None,
@@ -185,6 +193,7 @@ impl Single {
             if let Some(doom) = &mut self.doom {
                 doom.count(&op);
             }
+            self.note_refusal(&op);
             self.record(What::Disk(op));
         }
     }
@@ -274,12 +283,26 @@ impl Single {
                     entries: entries.iter().map(entry).collect(),
                 };
                 self.replaceable(from)?;
-                self.submit(|store| store.submit(batch))?;
+                let durable = entries.last().map(|e| e.index);
+                self.submit(|store| {
+                    let ticket = store.submit(batch)?;
+                    Ok(Wanted {
+                        ticket,
+                        durable,
+                        ..Wanted::default()
+                    })
+                })?;
             }
             StoreOp::Truncate { from } => {
                 self.replaceable(from)?;
-                self.submit(|store| store.truncate_suffix(from))?;
-                self.ends_before(from);
+                self.submit(|store| {
+                    let ticket = store.truncate_suffix(from)?;
+                    Ok(Wanted {
+                        ticket,
+                        ends_before: Some(from),
+                        ..Wanted::default()
+                    })
+                })?;
             }
             StoreOp::HardState { term, vote } => self.hard_state(HardState { term, vote })?,
             StoreOp::Save {
@@ -302,6 +325,9 @@ impl Single {
             StoreOp::Clean { background } => {
                 self.is_up()?;
                 self.go(Task::Cleaner, background);
+                if !background {
+                    self.expect_clean();
+                }
             }
             StoreOp::Prepare { background } => {
                 self.is_up()?;
@@ -371,27 +397,19 @@ impl Single {
     }
 
     /// Hands something to the writer, and waits for it.
-    fn submit<T>(&mut self, submit: impl FnOnce(&Store) -> Result<T, Error>) -> Applies {
+    fn submit(&mut self, submit: impl FnOnce(&Store) -> Result<Wanted, Error>) -> Applies {
         let submitted = submit(&self.is_up()?.store);
         self.take_records();
         match submitted {
-            Ok(_) => self.finish(Task::Writer),
+            Ok(wanted) => {
+                self.finish(Task::Writer);
+                self.expect_written(&wanted);
+            }
             Err(Error::Misuse(why)) => return Err(why),
             // A term was read and could not be.
             Err(e) => self.died(&e),
         }
         Ok(())
-    }
-
-    /// The judges know of a truncation from what the engine says. One that it
-    /// takes, does not carry out and says nothing of is seen here.
-    fn ends_before(&mut self, from: Index) {
-        let Some(up) = &self.up else { return };
-        let last = up.store.last_index();
-        if last >= from {
-            let what = format!("the log still reaches {last} after a truncation from {from}");
-            self.recorder.panicked(what);
-        }
     }
 
     fn hard_state(&mut self, next: HardState) -> Applies {
@@ -409,7 +427,14 @@ impl Single {
             hard_state: Some(next),
             entries: Vec::new(),
         };
-        self.submit(|store| store.submit(batch))
+        self.submit(|store| {
+            let ticket = store.submit(batch)?;
+            Ok(Wanted {
+                ticket,
+                hard_state: Some(next),
+                ..Wanted::default()
+            })
+        })
     }
 
     fn save(&mut self, upto: Index, bytes: u64) -> Applies {
@@ -433,8 +458,13 @@ impl Single {
             }
         };
         up.applied = up.applied.max(upto);
-        let state = Box::new(State::new(upto, last_term, bytes));
-        up.save = Some(up.store.save_snapshot(meta(upto, last_term), state));
+        let state = State::new(upto, last_term, bytes);
+        up.saving = Some(upto);
+        up.save = Some(
+            up.store
+                .save_snapshot(meta(upto, last_term), Box::new(state.clone())),
+        );
+        self.record(state.given());
         Ok(())
     }
 
@@ -451,8 +481,10 @@ impl Single {
             return Err("it contradicts what was applied");
         }
         let mut install = up.store.install(meta(last, term));
-        install.push(0, State::new(last, term, bytes).into_bytes(), true);
+        let state = State::new(last, term, bytes);
+        install.push(0, state.clone().into_bytes(), true);
         up.install = Some(install);
+        self.record(state.given());
         Ok(())
     }
 
@@ -516,7 +548,10 @@ impl Single {
             return None;
         }
         let error = match result {
-            Ok(step) => return Some(step),
+            Ok(step) => {
+                self.expect_done(task, step);
+                return Some(step);
+            }
             Err(error) => error,
         };
         let poisoned = self.up.as_ref().is_some_and(|up| up.store.is_poisoned());
@@ -526,6 +561,7 @@ impl Single {
         }
         // A fault that spoilt a file on which nothing rests yet.
         let id = self.current;
+        self.gave_up = true;
         let note = format!("gave up: {error}");
         self.record(What::Step { id, note });
         Some(Step::Idle)
@@ -548,6 +584,8 @@ impl Single {
 
     fn open(&mut self) {
         self.incarnation += 1;
+        self.refused = false;
+        self.gave_up = false;
         let incarnation = self.incarnation;
         let bug = self.options.mutant.and_then(|m| m.fs_bug());
         let options = store_options(&self.plan, self.options.mutant);

@@ -22,6 +22,8 @@ pub(super) struct Up {
     cleaner: Cleaner,
     preparer: Preparer,
     pub save: Option<Job<Result<bool>>>,
+    /// Where the snapshot ends that is being saved.
+    pub saving: Option<Index>,
     pub install: Option<Install>,
     /// These take a step for each step of whatever is done.
     pub background: BTreeSet<Task>,
@@ -37,6 +39,7 @@ impl Up {
             cleaner: store.cleaner(),
             preparer: store.preparer(),
             save: None,
+            saving: None,
             install: None,
             background: BTreeSet::new(),
             applied: store.snapshot().map_or(Index(0), |s| s.last_index),

@@ -221,6 +221,16 @@ impl Bytes {
                 self.u8(15);
                 self.str(kind);
             }
+            What::SnapshotGiven {
+                last_index,
+                last_term,
+                crc,
+            } => {
+                self.u8(20);
+                self.index(*last_index);
+                self.term(*last_term);
+                self.u32(*crc);
+            }
             What::Healed => self.u8(16),
             What::Final {
                 leader,

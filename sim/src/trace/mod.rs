@@ -80,6 +80,13 @@ pub enum What {
     Up(Contents),
     /// A node that is up was read back, with this content.
     Read(Contents),
+    /// A node's store was handed a snapshot, to save or to install; nothing of
+    /// it is durable yet. With a CRC over its data.
+    SnapshotGiven {
+        last_index: Index,
+        last_term: Term,
+        crc: u32,
+    },
     /// A copy of the disk from before this open was opened, cut off from power
     /// (perhaps in the middle of the open) and opened again.
     Reopened {

@@ -106,7 +106,8 @@ fn hidden(what: &What, style: &Style) -> bool {
         What::Disk(op) => !style.reads && !changes(op) && harmless(op.outcome),
         // On a node alone it says again what `up` said, or is a failure.
         What::Reopened { contents } => !style.node && contents.is_ok(),
-        What::Engine(Event::Begin(_) | Event::End(_) | Event::HardStateSubmitted { .. }) => {
+        What::SnapshotGiven { .. }
+        | What::Engine(Event::Begin(_) | Event::End(_) | Event::HardStateSubmitted { .. }) => {
             !style.phases
         }
         _ => false,
@@ -200,6 +201,11 @@ fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
         } => say!(out, "reply", "c{client}#{sequence} {}", Shown(reply)),
         What::Step { id, note } => say!(out, "step", "s{id} {}", short_all(note)),
         What::Fault { kind } => say!(out, "fault", "{kind}"),
+        What::SnapshotGiven {
+            last_index,
+            last_term,
+            crc: _,
+        } => say!(out, "given", "snapshot {last_term}/{last_index}"),
         What::Healed => say!(out, "healed"),
         What::Final {
             leader,
