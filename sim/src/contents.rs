@@ -2,7 +2,7 @@
 
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::Store;
-use afterimage_engine::{Error, Index};
+use afterimage_engine::{Entry, Error, Index};
 
 use crate::disk::is_corruption;
 use crate::trace::Contents;
@@ -39,6 +39,46 @@ impl Contents {
             }
         }
         Ok(contents)
+    }
+
+    /// Reads the log once more, at most `piece` bytes at once: what comes must be
+    /// the same, and no more than was asked for but one entry. What differs is
+    /// said in `unreadable`.
+    ///
+    /// # Errors
+    /// A failed file operation.
+    pub fn same_in_pieces(&mut self, store: &Store, piece: usize) -> Result<(), Error> {
+        if self.unreadable.is_some() {
+            return Ok(());
+        }
+        let mut expected = self.entries.as_slice();
+        while let Some(first) = expected.first() {
+            let entries = match store.entries(first.index, piece) {
+                Ok(entries) => entries,
+                Err(e @ Error::Io { .. }) => return Err(e),
+                Err(e) => {
+                    self.corrupt = is_corruption(&e);
+                    self.unreadable = Some(e.to_string());
+                    return Ok(());
+                }
+            };
+            let bytes: usize = entries.iter().map(|e| e.data.len()).sum();
+            let same = entries
+                .iter()
+                .map(Entry::id)
+                .eq(expected.iter().copied().take(entries.len()));
+            if entries.is_empty() || !same || (bytes > piece && entries.len() > 1) {
+                let what = format!(
+                    "{} entries of {bytes} bytes from {} on, {piece} asked for: not what is there",
+                    entries.len(),
+                    first.index
+                );
+                self.unreadable = Some(what);
+                return Ok(());
+            }
+            expected = &expected[entries.len()..];
+        }
+        Ok(())
     }
 }
 

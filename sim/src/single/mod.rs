@@ -33,6 +33,8 @@ use up::{Task, Up};
 
 pub(crate) const NODE: NodeId = NodeId(1);
 pub(crate) const DIR: &str = "/raft";
+/// Bytes that a caller asks for at once: less than a few entries.
+const PIECE: usize = 700;
 /// A task that still has work after this many steps goes in circles.
 const STEPS_MAX: u32 = 100_000;
 
@@ -334,8 +336,11 @@ impl Single {
                 self.go(Task::Preparer, background);
             }
             StoreOp::Wait => {
-                self.is_up()?;
+                let cleans = self.is_up()?.background.contains(&Task::Cleaner);
                 self.wait();
+                if cleans {
+                    self.expect_clean();
+                }
             }
             StoreOp::Crash { .. } | StoreOp::KillAt { .. } => {
                 unreachable!("handled by the caller")
@@ -530,6 +535,8 @@ impl Single {
             }
             match self.step(task) {
                 Some(Step::Ran) => ran = true,
+                // It came to its end, and others may have work of that.
+                Some(Step::Idle) if !self.is_in_background(task) => ran = true,
                 // It would only try, fail and leave garbage, over and over.
                 Some(Step::Stalled) => self.up.iter_mut().for_each(|up| {
                     up.background.remove(&task);
@@ -538,6 +545,11 @@ impl Single {
             }
         }
         ran
+    }
+
+    fn is_in_background(&self, task: Task) -> bool {
+        let up = self.up.as_ref();
+        up.is_some_and(|up| up.background.contains(&task))
     }
 
     /// One step of a task; `None`: the store is down.
@@ -655,7 +667,9 @@ impl Single {
 
     /// Reads everything back: what was acknowledged must be there.
     fn check(&mut self) -> Applies {
-        let contents = Contents::read(&self.is_up()?.store);
+        let store = &self.is_up()?.store;
+        let contents = Contents::read(store);
+        let contents = contents.and_then(|mut c| c.same_in_pieces(store, PIECE).map(|()| c));
         self.take_records();
         let contents = match contents {
             Ok(contents) => contents,

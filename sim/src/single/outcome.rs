@@ -2,12 +2,16 @@
 //! to what it promises; one that keeps silent, or says that it is done and has
 //! done nothing, would break no rule of theirs.
 
+use std::path::Path;
+
+use afterimage_engine::inspect::{Inspector, Item, SegmentState};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Store, Ticket};
-use afterimage_engine::{HardState, Index, Step};
+use afterimage_engine::{Error, HardState, Index, Step};
 
-use super::Single;
 use super::up::Task;
+use super::{DIR, NODE, Single};
+use crate::check::Harm;
 use crate::disk::{FaultKind, OpOutcome, OpRecord};
 
 /// What a batch must have brought about.
@@ -71,25 +75,37 @@ impl Single {
         self.lacks(lack);
     }
 
-    /// A cleaner that was left alone has left no segment for which the next one
-    /// begins at the same place, or no later than the snapshot ends.
+    /// A cleaner that was left alone has left no segment without meaning, and
+    /// none that ends no later than the snapshot.
     pub(super) fn expect_clean(&mut self) {
         let Some(up) = &self.up else { return };
-        if self.gave_up {
+        // A segment with a bad header is left for whoever mends it.
+        let harm = self.recorder.model().node(NODE).harm;
+        if self.gave_up || harm != Harm::None {
             return;
         }
         let covered = up.store.snapshot().map_or(Index(0), |s| s.last_index);
-        let bases = self.disk.cached_files().into_keys().filter_map(|path| {
-            let name = path.rsplit('/').next()?.strip_prefix("log-")?;
-            let base = name.strip_suffix(".seg")?.split('-').next()?;
-            base.parse().ok().map(Index)
+        let mut left = None;
+        let is_left = |state| match state {
+            SegmentState::Live { until } => until.is_some_and(|next| next <= covered),
+            SegmentState::Hidden | SegmentState::Dead => true,
+        };
+        let looked = Inspector::open(self.disk.fork().boot(), Path::new(DIR));
+        let looked = looked.and_then(|inspector| {
+            inspector.dump(|item| {
+                if let Item::Segment { segment, .. } = item
+                    && is_left(segment.state)
+                {
+                    left = Some(segment.name.clone());
+                }
+                Ok::<(), Error>(())
+            })
         });
-        let bases: Vec<Index> = bases.collect();
-        let left = bases
-            .windows(2)
-            .find(|pair| pair[1] <= covered.max(pair[0]));
-        let what = |pair: &[Index]| format!("the cleaner has left a segment from {}", pair[0]);
-        self.lacks(left.map(what));
+        let left = match looked {
+            Ok(()) => left.map(|name| format!("the cleaner is done, and {name} is still there")),
+            Err(e) => Some(format!("after the cleaner: {e}")),
+        };
+        self.lacks(left);
     }
 
     fn lacks(&mut self, what: Option<String>) {
