@@ -11,7 +11,7 @@ use afterimage_engine::{Error, HardState, Index, Step};
 
 use super::up::Task;
 use super::{DIR, NODE, Single};
-use crate::check::Harm;
+use crate::check::{Harm, StoreModel};
 use crate::disk::{FaultKind, OpOutcome, OpRecord};
 
 /// What a batch must have brought about.
@@ -26,18 +26,21 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn lack(&self, store: &Store) -> Option<String> {
+    /// What is missing, in the store or in what it said of it.
+    fn lack(&self, store: &Store, said: &StoreModel) -> Option<String> {
         let (persisted, last) = (store.persisted(), store.last_index());
-        let (durable, hard_state) = (store.durable_index(), store.hard_state());
         if persisted < self.ticket {
             return Some(format!(
                 "the writer is done, and of batch {} only {persisted} is persisted",
                 self.ticket
             ));
         }
-        if let Some(index) = self.durable.filter(|&index| index != durable) {
+        let durable = [store.durable_index(), said.durable_index()];
+        if let Some(index) = self.durable.filter(|index| durable != [*index; 2]) {
             return Some(format!(
-                "the writer is done, and the log is durable up to {durable} instead of {index}"
+                "the writer is done, and the log is durable up to {}, or so it says up to {}, \
+                 instead of {index}",
+                durable[0], durable[1]
             ));
         }
         if let Some(from) = self.ends_before.filter(|&from| last >= from) {
@@ -45,8 +48,9 @@ impl Wanted {
                 "the log still reaches {last} after a truncation from {from}"
             ));
         }
-        let wanted = self.hard_state.filter(|&wanted| wanted != hard_state);
-        wanted.map(|_| "the writer is done, and the hard state is another one".to_owned())
+        let hard_state = [store.hard_state(), said.hard_state()];
+        let other = self.hard_state.filter(|wanted| hard_state != [*wanted; 2]);
+        other.map(|_| "the writer is done, and the hard state is another one".to_owned())
     }
 }
 
@@ -55,7 +59,8 @@ impl Single {
     pub(super) fn expect_written(&mut self, wanted: &Wanted) {
         let Some(up) = &self.up else { return };
         if !up.is_stalled() {
-            self.lacks(wanted.lack(&up.store));
+            let said = &self.recorder.model().node(NODE).store;
+            self.lacks(wanted.lack(&up.store, said));
         }
     }
 
