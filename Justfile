@@ -40,6 +40,10 @@ log *args:
 mutants *args:
     cargo sim mutants {{args}}
 
+# Every subset of what is pending, three crashes in a row: the better part of an hour.
+explore-all *args:
+    cargo sim explore --level 4 --depth 3 {{args}}
+
 # Mechanical changes of the engine, each explored: at first as far as takes a
 # second; those that survive it, in full. Needs cargo-mutants, and hours.
 cargo-mutants *args:
