@@ -29,6 +29,11 @@ pub enum Error {
     Purged { first: Index },
     #[error("there is no entry after {last}")]
     Unavailable { last: Index },
+    /// A reader has returned this entry, and a truncation replaced it since.
+    #[error(
+        "entry {index} was read and has been replaced since; read again from the commit index on"
+    )]
+    Replaced { index: Index },
     /// A write or a sync failed: only reopening tells what is durable.
     #[error("a write or a sync failed earlier; close the store and open it again")]
     Poisoned,
@@ -116,6 +121,9 @@ pub enum Corruption {
     BrokenChain,
     #[error("entries {from}..={to} are missing")]
     Gap { from: Index, to: Index },
+    /// The commit hint says so.
+    #[error("entries {from}..={to} were committed and durable, and the log ends before them")]
+    Committed { from: Index, to: Index },
     #[error("bad snapshot header")]
     SnapshotHeader,
     #[error("bad snapshot data")]

@@ -7,6 +7,7 @@
 //! the version that it names.
 
 pub use crate::bytes::{SECTOR, Sector};
+pub use crate::commit_hint::CommitHint;
 pub use crate::hard_state::Slot;
 pub use crate::log::record::{Parsed, RecordHeader, parse as parse_record};
 pub use crate::log::segment::{Link, SegmentHeader};
@@ -19,4 +20,5 @@ const _: () = assert!(
     crate::log::segment::VERSION == VERSION
         && crate::hard_state::VERSION == VERSION
         && crate::snapshot::VERSION == VERSION
+        && crate::commit_hint::VERSION == VERSION
 );

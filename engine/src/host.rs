@@ -22,6 +22,11 @@ pub trait Env: Send + Sync {
     fn random(&self) -> u64;
     /// Sees every decision of the engine and the node, in order.
     fn observe(&self, event: Event);
+    /// Whether [`Event::Appended`] is of use to anybody: it holds a checksum of
+    /// each entry, so a host that only runs the store says no.
+    fn wants_entries(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for Host {

@@ -103,6 +103,8 @@ pub enum Mutant {
     ProposesInHandover,
     /// A leader does not step down for a newer term in an answer.
     LeaderMissesNewerTerm,
+    /// The commit hint runs ahead of what is durable in the own log.
+    HintAhead,
     /// A snapshot that the log contains takes the place of the whole log.
     InstallDropsLongerLog,
 }

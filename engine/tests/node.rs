@@ -144,8 +144,7 @@ impl Cluster {
                     segment_bytes: 4096,
                     cache_bytes: 1024,
                     chunk_bytes: 256,
-                    accept_bad_slot: false,
-                    mutants: Mutants::NONE,
+                    ..Options::default()
                 },
                 election_ticks: 10,
                 heartbeat_ticks: 2,

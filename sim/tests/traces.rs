@@ -90,6 +90,8 @@ traces! {
     rotten_vote_twice: "rotten-vote-twice" => Verdict::Pass;
     unreadable_log: "unreadable-log" => Verdict::Pass;
     read_only: "read-only" => Verdict::Pass;
+    commit_hint: "commit-hint" => Verdict::Pass;
+    trail: "trail" => Verdict::Pass;
     purge_unsynced_planted: "purge-unsynced" with "snapshot-name-not-synced" => Verdict::Fail(Invariant::RecoveryAvailable);
 }
 

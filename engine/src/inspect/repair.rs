@@ -12,6 +12,7 @@ use super::runs::{Run, keep, runs};
 use super::verify::{Examined, base_of};
 use super::walk::{Extent, Piece, Walk};
 use super::{Inspector, is_unfinished};
+use crate::commit_hint;
 use crate::error::{Corruption, Error, Result};
 use crate::fs::SyncMode;
 use crate::fs::dir::{Dir, Handle};
@@ -108,9 +109,23 @@ impl Inspector {
         }
         if repair.is_possible() {
             self.end_log(&examined, &mut repair, &mut removals)?;
+            self.forget_hint(&repair, &mut removals);
         }
         repair.actions.extend(removals);
         Ok(repair)
+    }
+
+    /// Where the log loses anything, the commit hint may speak of it.
+    fn forget_hint(&self, repair: &Repair, removals: &mut Vec<Action>) {
+        let is_end = |action: &Action| matches!(action, Action::EndLog { .. });
+        let is_hint = |action: &Action| matches!(action, Action::Remove { name, .. } if name == commit_hint::NAME);
+        let loses = repair.actions.iter().any(is_end) || !removals.is_empty();
+        if loses && self.has(commit_hint::NAME) && !removals.iter().any(is_hint) {
+            removals.push(Action::Remove {
+                name: commit_hint::NAME.to_owned(),
+                why: HINT_BEYOND,
+            });
+        }
     }
 
     fn end_log(
@@ -274,7 +289,7 @@ impl Inspector {
             return Err(Error::exists(to));
         }
         let ours = |name: &&String| {
-            [hard_state::NAME, snapshot::NAME].contains(&name.as_str())
+            [hard_state::NAME, snapshot::NAME, commit_hint::NAME].contains(&name.as_str())
                 || segment::parse_name(name).is_some()
                 || is_unfinished(name)
         };
@@ -377,6 +392,9 @@ impl Loss {
     }
 }
 
+/// Why the commit hint goes where the log ends earlier than it did.
+const HINT_BEYOND: &str = "it may speak of entries that are lost";
+
 /// How a problem is mended.
 enum Mend {
     Slot(u64),
@@ -399,6 +417,9 @@ fn mend(problem: &Problem) -> Mend {
             Corruption::DurableRecord | Corruption::BrokenChain | Corruption::Gap { .. } => {
                 Mend::Log
             }
+            // Nor would anything be left here.
+            Corruption::Committed { from, .. } if *from == Index(1) => Mend::No,
+            Corruption::Committed { .. } => Mend::Remove(HINT_BEYOND),
             Corruption::Foreign if is_segment => Mend::Remove("it belongs to another log"),
             // At another offset: two segments claim one generation, and nothing
             // tells which of them is right.

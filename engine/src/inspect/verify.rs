@@ -6,6 +6,7 @@ use super::runs::Part;
 use super::walk::Extent;
 use super::{Inspector, is_read_error, is_unfinished};
 use crate::bytes::SECTOR;
+use crate::commit_hint;
 use crate::error::{Corruption, Error, Result};
 use crate::format::VERSION;
 use crate::hard_state::{self, Slot};
@@ -108,6 +109,7 @@ impl Inspector {
         self.check_headers(&mut examined);
         self.check_chain(&mut examined)?;
         self.check_records(&mut examined)?;
+        self.check_hint(&mut examined)?;
         self.check_against_open(&mut examined);
         Ok(examined)
     }
@@ -235,7 +237,8 @@ impl Inspector {
             Some((segment.name.clone(), why))
         });
         let others = self.names.iter().filter_map(|name| {
-            let ours = [LOCK, hard_state::NAME, snapshot::NAME].contains(&name.as_str())
+            let ours = [LOCK, hard_state::NAME, snapshot::NAME, commit_hint::NAME]
+                .contains(&name.as_str())
                 || segment::parse_name(name).is_some();
             let why = match (ours, is_unfinished(name), name.ends_with(".tmp")) {
                 (true, ..) => return None,
@@ -433,6 +436,36 @@ impl Inspector {
             _ => return None,
         };
         Some(self.problem(&segment.name, extent.end.offset, what, effect))
+    }
+
+    /// The commit hint proves what was durable. An open asks it last of all, so
+    /// it may have stopped before.
+    fn check_hint(&self, examined: &mut Examined) -> Result<()> {
+        let Some(log_id) = examined.log_id.filter(|_| self.has(commit_hint::NAME)) else {
+            return Ok(());
+        };
+        let (snapshot_end, _) = examined.snapshot_end;
+        let log_end = match examined.extents.last() {
+            Some(Some(extent)) => extent.end.index.prev(),
+            Some(None) => return Ok(()), // a problem of its own
+            None => Index(0),
+        };
+        let end = log_end.max(snapshot_end);
+        let what = match now(commit_hint::read(&self.dir, log_id)) {
+            Ok(found) => match found.hint {
+                Some(hint) if hint > end => What::Corrupt(Corruption::Committed {
+                    from: end.next(),
+                    to: hint,
+                }),
+                _ => return Ok(()),
+            },
+            Err(Error::Version { found, .. }) => version(found),
+            Err(e) if is_read_error(&e) => What::Unreadable(e),
+            Err(e) => return Err(e),
+        };
+        let problem = self.refuses(commit_hint::NAME, commit_hint::INDEX_AT, what);
+        examined.problems.push(problem);
+        Ok(())
     }
 
     /// An open that refuses for what was not found here is a problem all the same.

@@ -2,8 +2,9 @@
 //!
 //! It may remove, in any order and at any time, unfinished files, segments that
 //! are hidden or dead, and segments all of whose records lie below the
-//! snapshot's last index, once the snapshot's name is durable. Whatever subset
-//! of the unlinks a crash leaves: the next open comes to the same log.
+//! snapshot's last index, once the snapshot's name is durable, less what the
+//! configured trail and open readers keep. Whatever subset of the unlinks a
+//! crash leaves: the next open comes to the same log.
 
 use std::sync::Arc;
 
@@ -60,12 +61,17 @@ impl Cleaner {
     }
 }
 
-/// How many of the oldest segments the snapshot covers. The last one stays:
-/// the writer may be in it.
+/// How many of the oldest segments nobody needs: the snapshot covers them, and
+/// they hold neither the trail nor what a reader has yet to read. The last one
+/// stays: the writer may be in it.
 fn covered(shared: &Shared, state: &State) -> usize {
     let mut end = state.snapshot_end().0;
     if shared.has(Mutant::CleanTooMuch) && end > Index(0) {
         end = end + 8;
+    }
+    end = Index(end.0.saturating_sub(shared.options.trail_entries));
+    if let Some(next) = state.pins.lowest() {
+        end = end.min(next);
     }
     state
         .live

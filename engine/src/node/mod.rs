@@ -15,7 +15,7 @@ use crate::ids::{Index, NodeId, Term};
 use crate::job::{Job, Step, turn};
 use crate::mutant::Mutants;
 use crate::raft::{self, LogView, Message, Raft, Ready};
-use crate::store::{Batch, Cleaner, Options, Preparer, Report, Store, Ticket, Writer};
+use crate::store::{Batch, Cleaner, Hinter, Options, Preparer, Report, Store, Ticket, Writer};
 
 mod clients;
 mod machine;
@@ -65,14 +65,16 @@ pub enum Task {
     Cleaner,
     Save,
     Install,
+    Hint,
 }
 impl Task {
-    pub const ALL: [Task; 5] = [
+    pub const ALL: [Task; 6] = [
         Task::Writer,
         Task::Preparer,
         Task::Cleaner,
         Task::Save,
         Task::Install,
+        Task::Hint,
     ];
 }
 
@@ -84,6 +86,7 @@ pub struct Node<S> {
     writer: Writer,
     preparer: Preparer,
     cleaner: Cleaner,
+    hinter: Hinter,
     raft: Raft,
     replica: Replica<S>,
     /// Batches that the writer has, oldest first.
@@ -160,7 +163,7 @@ impl<S: StateMachine> Node<S> {
         report: &Report,
         replica: Replica<S>,
     ) -> Result<Self> {
-        let raft = Raft::new(
+        let mut raft = Raft::new(
             raft::Config {
                 id: config.id,
                 membership: config.membership.clone(),
@@ -175,10 +178,12 @@ impl<S: StateMachine> Node<S> {
             &store,
             host.env.random(),
         )?;
+        raft.recover_commit(report.commit_hint, &store);
         let mut node = Node {
             writer: store.writer(),
             preparer: store.preparer(),
             cleaner: store.cleaner(),
+            hinter: store.hinter(),
             raft,
             saved_index: replica.applied_index(),
             replica,
@@ -272,6 +277,7 @@ impl<S: StateMachine> Node<S> {
             Task::Cleaner => self.cleaner.has_work(),
             Task::Save => self.save.is_some() || self.is_save_due(),
             Task::Install => self.has_install_work(),
+            Task::Hint => self.hinter.has_work(),
         }
     }
 
@@ -287,6 +293,7 @@ impl<S: StateMachine> Node<S> {
             Task::Cleaner => self.cleaner.step(),
             Task::Save => self.step_save(),
             Task::Install => self.step_install(),
+            Task::Hint => self.hinter.step(),
         }
     }
 
@@ -402,6 +409,7 @@ impl<S: StateMachine> Node<S> {
         if !self.receiving.may_apply() {
             return Ok(());
         }
+        self.store.hint_commit(self.raft.commit_index());
         // A snapshot of the applied state must not be ahead of the own log.
         let goal = self.raft.commit_index().min(self.raft.durable_index());
         while self.replica.applied_index() < goal {

@@ -159,6 +159,13 @@ impl Raft {
         Ok(raft)
     }
 
+    /// Everything up to `index` was committed before a restart, and is in the
+    /// log. To be called first of all.
+    pub fn recover_commit(&mut self, index: Index, log: &dyn LogView) {
+        assert!(index <= log.last_index(), "committed, but not there");
+        self.commit_index = self.commit_index.max(index);
+    }
+
     /// Time passes by one tick. `entropy` draws the next election timeout.
     pub fn tick(&mut self, log: &dyn LogView, entropy: u64) -> Result<()> {
         self.timer.entropy = entropy;

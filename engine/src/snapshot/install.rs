@@ -253,6 +253,8 @@ fn discard_log(state: &mut State, last_index: Index, last_term: Term) {
     assert!(state.queue.is_empty() && !state.writing, "drained above");
     let names: Vec<_> = state.live.drain(..).map(|s| s.header.file_name()).collect();
     state.garbage.extend(names);
+    state.replacements += 1;
+    state.pins.release_below(last_index.next());
     state.active = None;
     state.tail.clear();
     state.tail_bytes = 0;

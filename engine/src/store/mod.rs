@@ -8,19 +8,23 @@ mod chain;
 mod open;
 mod report;
 mod state;
+mod status;
 mod survey;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use crate::commit_hint::Hinter;
 pub use crate::log::cleaner::Cleaner;
 pub use crate::log::preparer::Preparer;
+pub use crate::log::reader::LogReader;
 pub use crate::log::writer::Writer;
 pub use crate::snapshot::{Install, Installed, SnapshotReader, SnapshotSource};
 pub(crate) use chain::hide;
 pub(crate) use open::{LOCK, continues};
 pub use report::Report;
 pub(crate) use state::{Active, Command, Shared, State};
+pub use status::Status;
 pub(crate) use survey::survey;
 
 use crate::entry::{Entry, HardState, SnapshotMeta};
@@ -44,6 +48,16 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Data of one snapshot chunk on disk, in bytes.
     pub chunk_bytes: usize,
+    /// So many entries up to the snapshot's end stay in the log when it is
+    /// purged (rounded up to whole segments): a follower that lags by less is
+    /// sent entries and not the snapshot. None after an install that discards
+    /// the log.
+    pub trail_entries: u64,
+    /// The commit index is noted on disk, without a sync, each time that it has
+    /// risen by so many entries, so that a restarted replica can apply what it
+    /// has before it hears from others ([`Report::commit_hint`]). 0, the default:
+    /// never.
+    pub commit_hint_every: u64,
     /// Open although one slot of the hard state is bad, with what the other one
     /// says; the report tells. Off by default: the two slots are no copies, and
     /// the bad one may have held the newest vote. A member that forgets a vote
@@ -59,6 +73,8 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             cache_bytes: 4 << 20,
             chunk_bytes: 256 << 10,
+            trail_entries: 0,
+            commit_hint_every: 0,
             accept_bad_slot: false,
             mutants: Mutants::NONE,
         }
@@ -140,8 +156,12 @@ impl Store {
                 truncate_from = Some(first.index);
             }
         }
-        let ids: Vec<_> = batch.entries.iter().map(Entry::id).collect();
+        let ids: Vec<_> = match self.shared.host.env.wants_entries() {
+            true => batch.entries.iter().map(Entry::id).collect(),
+            false => Vec::new(),
+        };
         if let Some(from) = truncate_from {
+            state.replacements += 1;
             state.cut_tail(from);
             if !self.shared.has(Mutant::DurableNotLowered) {
                 state.durable_index = state.durable_index.min(from.prev());
@@ -193,6 +213,7 @@ impl Store {
         }
         let truncates = from <= state.last_index;
         if truncates {
+            state.replacements += 1;
             state.cut_tail(from);
             state.durable_index = state.durable_index.min(from.prev());
             state.last_index = from.prev();
@@ -292,7 +313,27 @@ impl Store {
             .map(|s| s.meta().clone())
     }
 
-    /// The current snapshot; the reader keeps it even if a newer one replaces it.
+    /// The log is committed up to `index`: every entry there is the cluster's for
+    /// ever. Noted for the next open by the [`Hinter`], as far as it is durable
+    /// here by then, if [`Options::commit_hint_every`] says so.
+    pub fn hint_commit(&self, index: Index) {
+        let mut state = self.shared.state();
+        state.commit = state.commit.max(index);
+    }
+
+    /// Reads the log from `from` on, in order. What the reader has not read yet
+    /// is not purged while it lives; see [`LogReader`].
+    ///
+    /// # Errors
+    /// [`Error::Purged`] if the log begins behind `from`, [`Error::Unavailable`]
+    /// if it ends before the entry before `from`.
+    pub fn reader(&self, from: Index) -> Result<LogReader> {
+        LogReader::new(self.shared.clone(), from)
+    }
+
+    /// The current snapshot. The reader has the file open: when a newer snapshot
+    /// replaces it, the name is gone, but its bytes stay readable (and keep their
+    /// space on the disk) until the last clone of the reader is dropped.
     pub fn open_snapshot(&self) -> Result<Option<SnapshotReader>> {
         Ok(self.shared.state().snapshot.clone())
     }
@@ -305,6 +346,11 @@ impl Store {
     /// Removes segments that the snapshot covers, and garbage. One per store.
     pub fn cleaner(&self) -> Cleaner {
         Cleaner::new(self.shared.clone())
+    }
+
+    /// Writes the commit hint. One per store.
+    pub fn hinter(&self) -> Hinter {
+        Hinter::new(self.shared.clone())
     }
 
     /// Keeps one segment prepared. One per store.
@@ -331,6 +377,11 @@ impl Store {
     /// Begins to receive the leader's snapshot.
     pub fn install(&self, meta: SnapshotMeta) -> Install {
         Install::new(self.shared.clone(), meta)
+    }
+
+    /// How the store is now.
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared.state())
     }
 
     /// Whether a write or sync failed; only reopening helps.

@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex};
 use super::chain::hide;
 use super::{Active, Options, Report, Shared, State};
 use crate::bytes::SECTOR;
+use crate::commit_hint;
 use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Phase};
@@ -30,6 +31,7 @@ use crate::fs::dir::{Dir, Handle};
 use crate::hard_state::{self, HardStateFile};
 use crate::host::Host;
 use crate::ids::{Index, Term};
+use crate::log::pins::Pins;
 use crate::log::record::{self, HEADER, RecordHeader};
 use crate::log::segment::{self, Link, Mark, Scan, Scanned, Segment, SegmentHeader, SharedSegment};
 use crate::log::writer::{create_segment, link_before, publish_segment};
@@ -66,6 +68,10 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         Some(_) => (tail.end.index.prev(), tail.end.prev_term),
         None => (Index(0), Term(0)),
     };
+    let log_id = found.hard_state.current.log_id;
+    let covered = found.snapshot.as_ref().map(|s| s.meta().last_index);
+    let end = last_index.max(covered.unwrap_or_default());
+    let hint_file = read_hint(&host, &dir, &names, log_id, end, &mut report).await?;
     let snapshot_meta = found.snapshot.as_ref().map(|s| s.meta().clone());
     let mut state = State {
         hard_state: found.hard_state.current.hard_state,
@@ -75,6 +81,8 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         tail_bytes: 0,
         queue: VecDeque::new(),
         next_ticket: 1,
+        replacements: 0,
+        pins: Pins::default(),
         persisted: 0,
         durable_index: last_index,
         written_index: last_index,
@@ -82,6 +90,9 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         active: None,
         hard_state_file: found.hard_state,
         snapshot: found.snapshot,
+        commit: report.commit_hint,
+        hinted: report.commit_hint,
+        hint_file,
         generation: found.generation,
         prepared: None,
         garbage: Vec::new(),
@@ -113,7 +124,6 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         state.durable_index = meta.last_index;
         state.written_index = meta.last_index;
     }
-    let log_id = state.hard_state_file.current.log_id;
     let hard_state = state.hard_state;
     let shared = Shared {
         host,
@@ -375,6 +385,37 @@ pub(crate) async fn continues(segment: &Segment, next: &Segment) -> Result<bool>
     let mut crc = [0; 4];
     segment.file.read(&mut crc, link.end - 4).await?;
     Ok(u32::from_le_bytes(crc) == link.crc)
+}
+
+/// The commit hint's file, if there is one. `end`: where the log, or the
+/// snapshot, ends.
+pub(super) async fn read_hint(
+    host: &Host,
+    dir: &Dir,
+    names: &[String],
+    log_id: u64,
+    end: Index,
+    report: &mut Report,
+) -> Result<Option<Handle>> {
+    if !names.iter().any(|name| name == commit_hint::NAME) {
+        return Ok(None);
+    }
+    let found = commit_hint::read(dir, log_id).await?;
+    match found.hint {
+        Some(hint) if hint > end => {
+            let what = Corruption::Committed {
+                from: end.next(),
+                to: hint,
+            };
+            return Err(corrupt(&found.file, commit_hint::INDEX_AT, what));
+        }
+        Some(hint) => {
+            report.commit_hint = hint;
+            report.decide(&*host.env, format!("commit hint: {hint}"));
+        }
+        None => report.decide(&*host.env, "commit hint: torn, none"),
+    }
+    Ok(Some(found.file))
 }
 
 /// The end of the log, as the last live segment has it.

@@ -16,6 +16,9 @@ pub struct Report {
     pub snapshot: Option<SnapshotMeta>,
     /// Everything at or below was proven to have been durable before the open.
     pub proven_index: Index,
+    /// The log was committed up to here when the hint was written: as much can
+    /// be applied at once. 0 without a hint.
+    pub commit_hint: Index,
     /// The log was cut here: file and offset of the first bad record.
     pub torn_tail: Option<(PathBuf, u64)>,
     /// The cut could also be a durable record that rotted: the node should not

@@ -9,10 +9,11 @@ use crate::entry::{Entry, HardState};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fs::Lock;
-use crate::fs::dir::Dir;
+use crate::fs::dir::{Dir, Handle};
 use crate::hard_state::HardStateFile;
 use crate::host::Host;
 use crate::ids::{Index, Term};
+use crate::log::pins::Pins;
 use crate::log::segment::{Mark, Prepared, SharedSegment};
 use crate::mutant::Mutant;
 use crate::snapshot::SnapshotReader;
@@ -86,6 +87,10 @@ pub(crate) struct State {
     pub tail_bytes: usize,
     pub queue: VecDeque<Command>,
     pub next_ticket: Ticket,
+    /// How often a part of the log was replaced, or all of it discarded.
+    pub replacements: u64,
+    /// What open readers have yet to read is not purged.
+    pub pins: Pins,
 
     // --- what the disk has
     pub persisted: Ticket,
@@ -98,6 +103,12 @@ pub(crate) struct State {
     pub active: Option<Active>,
     pub hard_state_file: HardStateFile,
     pub snapshot: Option<SnapshotReader>,
+    /// As far as the log was said to be committed; for the hint alone.
+    pub commit: Index,
+    /// The hint in the file, or 0.
+    pub hinted: Index,
+    /// Opened or created before.
+    pub hint_file: Option<Handle>,
     /// The highest generation given so far.
     pub generation: u64,
     pub prepared: Option<Prepared>,

@@ -1,7 +1,7 @@
 //! The first half of an open, for those who only want to know: look and decide
 //! with the very code of [`super::open`], and change nothing.
 
-use super::open::{Tail, follow, look, read_tail};
+use super::open::{Tail, follow, look, read_hint, read_tail};
 use super::{Options, Report};
 use crate::error::Result;
 use crate::fs::dir::Dir;
@@ -39,6 +39,8 @@ pub(crate) async fn survey(host: &Host, dir: &Dir, names: &[String]) -> Result<R
         report.last_index = end;
         report.first_index = end.next();
     }
+    let log_id = found.hard_state.current.log_id;
+    read_hint(host, dir, names, log_id, report.last_index, &mut report).await?;
     report.hard_state = found.hard_state.current.hard_state;
     report.snapshot = snapshot;
     Ok(report)

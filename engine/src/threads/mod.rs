@@ -16,6 +16,11 @@
 //! batch may or may not survive: only opening the store again tells. A failed
 //! write or sync is never retried (see [`Error::Poisoned`]).
 //!
+//! **Watching it.** A [`Meter`] between the store and its host counts and times
+//! what passes; with the feature `tracing`, `Tracer` makes spans and events of what
+//! the engine decides. Both wrap a [`Host`](crate::Host): one that is not wrapped
+//! pays nothing.
+//!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
 //! use afterimage_engine::store::{Batch, Options, Store};
@@ -23,7 +28,7 @@
 //! use afterimage_engine::{Entry, EntryKind, Host, Index, Term, fs::OsFs};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let host = Host { fs: Arc::new(OsFs), env: Arc::new(SystemEnv::new(|_event| {})?) };
+//! let host = Host { fs: Arc::new(OsFs), env: Arc::new(SystemEnv::unobserved()?) };
 //! let (store, report) = Store::open(host, Path::new("log"), Options::default()).run()?;
 //! let threads = Threads::start(store)?;
 //! let entry = Entry {
@@ -41,7 +46,11 @@
 //! ```
 
 mod env;
+mod histogram;
 mod lead;
+mod meter;
+#[cfg(feature = "tracing")]
+mod tracer;
 
 use std::collections::VecDeque;
 use std::io;
@@ -57,7 +66,11 @@ use crate::job::Step;
 use crate::store::{Batch, Install, Installed, Preparer, SnapshotSource, Store, Ticket, Writer};
 
 pub use env::SystemEnv;
+pub use histogram::{BUCKETS, Latencies};
 use lead::{lead, leave};
+pub use meter::{Meter, Stats};
+#[cfg(feature = "tracing")]
+pub use tracer::Tracer;
 
 /// Between two looks at a full disk.
 const RETRY: Duration = Duration::from_millis(100);
@@ -251,6 +264,15 @@ impl Threads {
         }
     }
 
+    /// The log is committed up to `index`. See [`Store::hint_commit`]; the
+    /// background thread notes it when it looks for work the next time.
+    pub fn hint_commit(&self, index: Index) {
+        self.store.hint_commit(index);
+        if self.store.hinter().has_work() {
+            self.shared.lock().look_around(&self.shared);
+        }
+    }
+
     /// Saves a snapshot on the caller's thread while appends go on, and lets
     /// the cleaner remove what it covers. See [`Store::save_snapshot`]; durable
     /// on return.
@@ -440,6 +462,7 @@ fn prepare_first(shared: &Shared, preparer: &mut Preparer) -> Result<()> {
 
 fn background_thread(shared: &Shared, store: &Store) -> Result<()> {
     let (mut preparer, mut cleaner) = (store.preparer(), store.cleaner());
+    let mut hinter = store.hinter();
     prepare_first(shared, &mut preparer)?;
     leave(shared, store, store.writer());
     let mut retry = false;
@@ -472,6 +495,10 @@ fn background_thread(shared: &Shared, store: &Store) -> Result<()> {
                 Step::Ran => ran = true,
                 Step::Idle | Step::Stalled => retry |= cleaner.has_work(),
             }
+        }
+        // Nothing waits for the hint: a full disk is no reason to try again.
+        if hinter.has_work() {
+            ran |= hinter.step()? == Step::Ran;
         }
         if ran || retry {
             shared.lock().look = true;

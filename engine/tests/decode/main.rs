@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use afterimage_engine::format::{
-    Parsed, RecordHeader, SECTOR, Sector, SegmentHeader, Slot, SnapshotHeader, decode_membership,
-    parse_record,
+    CommitHint, Parsed, RecordHeader, SECTOR, Sector, SegmentHeader, Slot, SnapshotHeader,
+    decode_membership, parse_record,
 };
 use afterimage_engine::fs::Fs;
 use afterimage_engine::inspect::Inspector;
@@ -254,6 +254,7 @@ proptest! {
         let most = largest(|| {
             let _ = SegmentHeader::decode(&headed(bytes.clone(), b"AFTIMSEG"));
             let _ = Slot::decode(&headed(bytes.clone(), b"AFTIM-HS"));
+            let _ = CommitHint::decode(&headed(bytes.clone(), b"AFTIM-CI"));
             if let Ok(Some(header)) = SnapshotHeader::decode(&headed(bytes.clone(), b"AFTIMSNP")) {
                 assert!(header.membership_len <= 1 << 20);
             }

@@ -130,6 +130,14 @@ pub(super) const PLANTED: &[MutantInfo] = &[
         scenario: STORE,
     },
     MutantInfo {
+        name: "hint-ahead",
+        rows: &[],
+        source: "Raft, figure 2: a follower learns of commits before its own copy is durable",
+        what: "the commit hint runs ahead of what is durable in the own log",
+        plant: Plant::Engine(Mutant::HintAhead),
+        scenario: RAFT_3,
+    },
+    MutantInfo {
         name: "hole-after-failed-write",
         rows: &[12],
         source: "raft-engine #200, #245",

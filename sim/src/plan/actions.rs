@@ -33,6 +33,7 @@ impl Action {
                 StoreOp::HardState { .. } => "hard_state",
                 StoreOp::Save { .. } => "save",
                 StoreOp::Install { .. } => "install",
+                StoreOp::Commit { .. } => "commit",
                 StoreOp::Clean { .. } => "clean",
                 StoreOp::Prepare { .. } => "prepare",
                 StoreOp::Wait => "wait",
@@ -175,6 +176,7 @@ pub(super) fn store_actions() -> Vec<Action> {
             bytes: 0,
             background: false,
         },
+        StoreOp::Commit { upto: start },
         StoreOp::Clean { background: false },
         StoreOp::Prepare { background: false },
         StoreOp::Wait,
@@ -365,6 +367,10 @@ impl Line for StoreOp {
                 v.must("term")?;
                 v.number("term", &mut term.0, position)?;
                 v.number("bytes", bytes, 0..=DATA_BYTES_MAX)
+            }
+            StoreOp::Commit { upto } => {
+                v.must("upto")?;
+                v.number("upto", &mut upto.0, position)
             }
             StoreOp::Crash { trigger, keep } => {
                 v.key("op", &mut trigger.pattern)?;

@@ -45,7 +45,12 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
             name: scenario.to_string(),
         });
     };
-    let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), *members);
+    let cluster = Cluster {
+        // A few entries, or more than between two snapshots.
+        trail_entries: draw_at_times(seed, "plan/trail", &[1, 20, 300]),
+        commit_hint_every: draw_at_times(seed, "plan/commit-hint", &[1, 5, 40]),
+        ..draw_cluster(&mut SimRng::new(seed, "plan/cluster"), *members)
+    };
     let steps = faults::draw(seed, &cluster);
     Ok(Plan {
         scenario: scenario.to_string(),
@@ -60,6 +65,7 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
 
 fn generate_store(seed: u64) -> Plan {
     let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), 1);
+    let commit_hint_every = draw_at_times(seed, "plan/commit-hint", &[1, 1, 4]);
     Plan {
         scenario: STORE.to_string(),
         seed,
@@ -68,6 +74,8 @@ fn generate_store(seed: u64) -> Plan {
             segment_bytes: cluster.segment_bytes,
             chunk_bytes: cluster.chunk_bytes,
             cache_bytes: cluster.cache_bytes,
+            trail_entries: draw_at_times(seed, "plan/trail", &[1, 3, 20]),
+            commit_hint_every,
             ..Cluster::default()
         },
         net: Net::default(),
@@ -76,7 +84,7 @@ fn generate_store(seed: u64) -> Plan {
             ..Disk::default()
         },
         workload: Workload::default(),
-        steps: store::draw(seed),
+        steps: store::draw(seed, commit_hint_every > 0),
     }
 }
 
@@ -84,6 +92,15 @@ fn ratio(numerator: u32, denominator: u32) -> Ratio {
     Ratio {
         numerator,
         denominator,
+    }
+}
+
+/// An option that is off in most of the seeds: then 0.
+fn draw_at_times(seed: u64, concern: &str, values: &[u64]) -> u64 {
+    let mut rng = SimRng::new(seed, concern);
+    match rng.chance(ratio(1, 3)) {
+        true => *rng.pick(values),
+        false => 0,
     }
 }
 
@@ -99,6 +116,8 @@ fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
         chunk_bytes: *rng.pick(&[256, 512, 1024, 2048]),
         // Without a cache every read of the log goes to the disk.
         cache_bytes: *rng.pick(&[0, 512, 4096, 65_536]),
+        trail_entries: 0,
+        commit_hint_every: 0,
         append_bytes_max: *rng.pick(&[256, 1024, 4096, 16_384]),
         inflight_max: *rng.pick(&[1, 2, 4, 8, 16]),
         snapshot_every: rng.between(20, 200),

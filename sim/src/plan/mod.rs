@@ -52,6 +52,10 @@ pub struct Cluster {
     pub segment_bytes: u64,
     pub chunk_bytes: u64,
     pub cache_bytes: u64,
+    /// Entries that a purge leaves behind the snapshot's end.
+    pub trail_entries: u64,
+    /// Entries between two commit hints; 0: none.
+    pub commit_hint_every: u64,
     pub append_bytes_max: u64,
     pub inflight_max: u32,
     /// Entries applied between two snapshots.
@@ -212,6 +216,11 @@ pub enum StoreOp {
         term: Term,
         bytes: u64,
         background: bool,
+    },
+    /// The log up to here is committed: what a replica may apply. It is never
+    /// replaced from here on.
+    Commit {
+        upto: Index,
     },
     /// Runs the cleaner until it is idle; in the background, until the store
     /// is closed.

@@ -25,6 +25,8 @@ impl Default for Cluster {
             segment_bytes: 4096,
             chunk_bytes: 1024,
             cache_bytes: 65_536,
+            trail_entries: 0,
+            commit_hint_every: 0,
             append_bytes_max: 4096,
             inflight_max: 8,
             snapshot_every: 100,
@@ -48,7 +50,10 @@ impl Line for Cluster {
         v.number("inflight_max", &mut self.inflight_max, 1..=1024)?;
         v.number("snapshot_every", &mut self.snapshot_every, 1..=1_000_000)?;
         v.number("duration_ms", &mut self.duration_ms, 0..=HOUR_MS)?;
-        v.number("converge_ms", &mut self.converge_ms, 1..=HOUR_MS)
+        v.number("converge_ms", &mut self.converge_ms, 1..=HOUR_MS)?;
+        v.number("trail_entries", &mut self.trail_entries, 0..=1_000_000)?;
+        let commit_hint_every = &mut self.commit_hint_every;
+        v.number("commit_hint_every", commit_hint_every, 0..=1_000_000)
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) fn store_options(plan: &Plan, mutant: Option<&MutantInfo>) -> Options
         segment_bytes: cluster.segment_bytes,
         cache_bytes: cluster.cache_bytes as usize,
         chunk_bytes: cluster.chunk_bytes as usize,
+        trail_entries: cluster.trail_entries,
+        commit_hint_every: cluster.commit_hint_every,
         // What it reports is judged.
         accept_bad_slot: true,
         mutants: mutant.map(|m| m.engine()).unwrap_or_default(),
@@ -81,6 +83,8 @@ struct Single {
     env: Arc<SimEnv>,
     incarnation: u64,
     up: Option<Up>,
+    /// The store was told that so much is committed.
+    committed: Index,
     /// Nothing is pending on the disk: the power was cut last.
     settled: bool,
     /// The disk was full since the last open, or a task gave up: not all that
@@ -164,6 +168,7 @@ impl Single {
             env: Arc::new(SimEnv::new(plan.seed, "env")),
             incarnation: 0,
             up: None,
+            committed: Index(0),
             settled: true,
             refused: false,
             gave_up: false,
@@ -324,6 +329,7 @@ impl Single {
                 self.install(last, term, bytes)?;
                 self.go(Task::Install, background);
             }
+            StoreOp::Commit { upto } => self.commit(upto)?,
             StoreOp::Clean { background } => {
                 self.is_up()?;
                 self.go(Task::Cleaner, background);
@@ -473,6 +479,22 @@ impl Single {
         Ok(())
     }
 
+    /// What is not durable may be committed all the same: others have it.
+    fn commit(&mut self, upto: Index) -> Applies {
+        let up = self.is_up()?;
+        if up.install.is_some() {
+            return Err("an install is under way");
+        }
+        if upto > up.store.last_index() {
+            return Err("not in the log");
+        }
+        up.store.hint_commit(upto);
+        up.applied = up.applied.max(upto);
+        self.committed = self.committed.max(upto);
+        self.finish(Task::Hinter);
+        Ok(())
+    }
+
     fn install(&mut self, last: Index, term: Term, bytes: u64) -> Applies {
         let up = self.is_up()?;
         if up.install.is_some() {
@@ -617,8 +639,8 @@ impl Single {
         let Some(opened) = self.run_job(Store::open(host, Path::new(DIR), options)) else {
             return;
         };
-        let store = match opened {
-            Ok((store, _)) => store,
+        let (store, hint) = match opened {
+            Ok((store, report)) => (store, report.commit_hint),
             Err(e) => {
                 self.record(What::OpenFailed {
                     error: e.to_string(),
@@ -629,11 +651,16 @@ impl Single {
                 return;
             }
         };
+        if hint > self.committed {
+            let told = self.committed;
+            self.recorder
+                .panicked(format!("the commit hint is {hint}, it was told {told}"));
+        }
         let contents = Contents::read(&store);
         self.take_records();
         match contents {
             Ok(contents) => {
-                self.up = Some(Up::new(store));
+                self.up = Some(Up::new(store, hint));
                 let died = What::died_of(&contents);
                 self.record(What::Up(contents));
                 if let Some(died) = died {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use afterimage_engine::store::{Cleaner, Install, Preparer, Store, Writer};
+use afterimage_engine::store::{Cleaner, Hinter, Install, Preparer, Store, Writer};
 use afterimage_engine::{Index, Job, Result, Step};
 
 /// Who can do the next file operation.
@@ -13,6 +13,7 @@ pub(super) enum Task {
     Preparer,
     Save,
     Install,
+    Hinter,
 }
 
 /// The open store, and its tasks.
@@ -21,6 +22,7 @@ pub(super) struct Up {
     writer: Writer,
     cleaner: Cleaner,
     preparer: Preparer,
+    hinter: Hinter,
     pub save: Option<Job<Result<bool>>>,
     /// Where the snapshot ends that is being saved.
     pub saving: Option<Index>,
@@ -33,16 +35,18 @@ pub(super) struct Up {
 }
 
 impl Up {
-    pub fn new(store: Store) -> Self {
+    /// `hint`: a state machine applies as much at once.
+    pub fn new(store: Store, hint: Index) -> Self {
         Up {
             writer: store.writer(),
             cleaner: store.cleaner(),
             preparer: store.preparer(),
+            hinter: store.hinter(),
             save: None,
             saving: None,
             install: None,
             background: BTreeSet::new(),
-            applied: store.snapshot().map_or(Index(0), |s| s.last_index),
+            applied: store.snapshot().map_or(hint, |s| s.last_index.max(hint)),
             store,
         }
     }
@@ -58,6 +62,7 @@ impl Up {
             Task::Writer => self.writer.step(),
             Task::Cleaner => self.cleaner.step(),
             Task::Preparer => self.preparer.step(),
+            Task::Hinter => self.hinter.step(),
             Task::Save => match self.save.as_mut().map(Job::step) {
                 Some(None) => Ok(Step::Ran),
                 Some(Some(result)) => {

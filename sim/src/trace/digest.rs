@@ -402,6 +402,7 @@ impl Bytes {
             hard_state,
             snapshot,
             proven_index,
+            commit_hint,
             torn_tail,
             ambiguous_tail,
             bad_hard_state_slot,
@@ -413,6 +414,7 @@ impl Bytes {
         self.hard_state(*hard_state);
         self.option(snapshot.as_ref(), Self::snapshot_meta);
         self.index(*proven_index);
+        self.index(*commit_hint);
         self.option(torn_tail.as_ref(), |b, (path, offset)| {
             b.bytes(path.as_os_str().as_encoded_bytes());
             b.u64(*offset);

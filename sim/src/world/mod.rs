@@ -577,6 +577,8 @@ impl<S: Subject> World<S> {
                 segment_bytes: cluster.segment_bytes,
                 cache_bytes: cluster.cache_bytes as usize,
                 chunk_bytes: cluster.chunk_bytes as usize,
+                trail_entries: cluster.trail_entries,
+                commit_hint_every: cluster.commit_hint_every,
                 accept_bad_slot: false,
                 mutants,
             },

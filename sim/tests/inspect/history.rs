@@ -35,6 +35,7 @@ pub fn options(segment_bytes: u64) -> Options {
     Options {
         segment_bytes,
         chunk_bytes: 512,
+        commit_hint_every: 2,
         ..Options::default()
     }
 }
@@ -99,8 +100,8 @@ pub fn crashed(seed: u64) -> SimFs {
             });
         }
         // It fails when the power goes.
-        if let Ok((store, _)) = open_store(&disk, (seed << 20) + (life << 16)) {
-            let _ = live(&store, &mut rng);
+        if let Ok((store, report)) = open_store(&disk, (seed << 20) + (life << 16)) {
+            let _ = live(&store, report.commit_hint.0, &mut rng);
         }
         match disk.crash_fired() || rng.below(3) > 0 {
             true => drop(disk.power_cut(&Fates::Random(rng.next_u64()))),
@@ -111,19 +112,24 @@ pub fn crashed(seed: u64) -> SimFs {
     disk
 }
 
-fn live(store: &Store, rng: &mut SimRng) -> Result<()> {
+/// `committed`: up to there nothing is replaced any more.
+fn live(store: &Store, mut committed: u64, rng: &mut SimRng) -> Result<()> {
     let mut writer = store.writer();
     let mut cleaner = store.cleaner();
     let mut preparer = store.preparer();
+    let mut hinter = store.hinter();
     let mut term = store.hard_state().term.0.max(1);
     for _ in 0..rng.between(1, 25) {
         let (first, last) = (store.first_index().0, store.last_index().0);
         let snapshot = store.snapshot().map_or(0, |s| s.last_index.0);
+        committed = committed.max(snapshot).max(last.saturating_sub(4));
+        store.hint_commit(Index(committed));
+        while hinter.step()? == Step::Ran {}
         match rng.below(12) {
             0..6 => append(store, last + 1, rng.between(1, 6), term)?,
-            6 | 7 if last > snapshot => {
+            6 | 7 if last > committed => {
                 term += 1;
-                let from = rng.between(snapshot + 1, last);
+                let from = rng.between(committed + 1, last);
                 match rng.below(3) {
                     0 => drop(store.truncate_suffix(Index(from))?),
                     _ => append(store, from, rng.between(1, 4), term)?,

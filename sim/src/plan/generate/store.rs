@@ -48,7 +48,7 @@ const FAULTS: [Fault; 6] = [
 ];
 
 /// The steps of `seed`.
-pub(super) fn draw(seed: u64) -> Vec<Step> {
+pub(super) fn draw(seed: u64, commits: bool) -> Vec<Step> {
     let mut rng = SimRng::new(seed, "plan/store");
     let mut faults: Vec<Fault> = FAULTS
         .into_iter()
@@ -72,6 +72,7 @@ pub(super) fn draw(seed: u64) -> Vec<Step> {
         last: 0,
         applied: 0,
         vote_term: 0,
+        commits: commits.then(|| SimRng::new(seed, "plan/store/commit")),
     };
     // Mostly the story begins behind the first open; at times with it.
     if drawer.rng.chance(ratio(1, 8)) {
@@ -123,6 +124,8 @@ struct Drawer {
     /// What is applied is never replaced.
     applied: u64,
     vote_term: u64,
+    /// For a store that notes what is committed.
+    commits: Option<SimRng>,
 }
 
 /// What a piece of work left, if it was not cut off.
@@ -159,6 +162,19 @@ impl Drawer {
         // The cleaner must not trust a snapshot before it is durable.
         if saves && self.rng.chance(ratio(1, 2)) {
             self.push(StoreOp::Clean { background: true });
+        }
+        self.commit();
+    }
+
+    /// What is surely there may be committed, and is applied then.
+    fn commit(&mut self) {
+        if let Some(rng) = &mut self.commits
+            && self.last > self.applied
+            && rng.chance(ratio(1, 3))
+        {
+            let upto = rng.between(self.applied + 1, self.last);
+            self.applied = upto;
+            self.push(StoreOp::Commit { upto: Index(upto) });
         }
     }
 

@@ -154,7 +154,8 @@ fn the_defaults_of_version_1() {
         fields::print(&plan.cluster).join(" "),
         "nodes=3 tick_ms=10 election_ticks=15 heartbeat_ticks=3 segment_bytes=4096 \
          chunk_bytes=1024 cache_bytes=65536 append_bytes_max=4096 inflight_max=8 \
-         snapshot_every=100 duration_ms=20000 converge_ms=10000"
+         snapshot_every=100 duration_ms=20000 converge_ms=10000 trail_entries=0 \
+         commit_hint_every=0"
     );
     assert_eq!(
         fields::print(&plan.net).join(" "),
