@@ -103,6 +103,10 @@ pub enum Mutant {
     ProposesInHandover,
     /// A leader does not step down for a newer term in an answer.
     LeaderMissesNewerTerm,
+    /// A leader counts its own entries before they are durable.
+    LeaderCountsEarly,
+    /// A leader goes on with a snapshot behind which its log was purged.
+    SendsPurgedSnapshot,
     /// A snapshot that the log contains takes the place of the whole log.
     InstallDropsLongerLog,
 }
