@@ -32,6 +32,10 @@ fuzz target *args:
 openraft *args:
     RUSTFLAGS= cargo test --manifest-path openraft/Cargo.toml --target-dir target/plain {{args}}
 
+# tikv's raft as a second opinion on the core: same messages, same decisions.
+oracle *args:
+    RUSTFLAGS= cargo test --manifest-path oracle/Cargo.toml --target-dir target/plain {{args}}
+
 # A real log directory: `just log verify DIR`.
 log *args:
     cargo sim log {{args}}

@@ -105,6 +105,10 @@ pub enum Mutant {
     LeaderMissesNewerTerm,
     /// The commit hint runs ahead of what is durable in the own log.
     HintAhead,
+    /// A leader counts its own entries before they are durable.
+    LeaderCountsEarly,
+    /// A leader goes on with a snapshot behind which its log was purged.
+    SendsPurgedSnapshot,
     /// A snapshot that the log contains takes the place of the whole log.
     InstallDropsLongerLog,
 }

@@ -20,6 +20,7 @@ pub mod rng;
 pub mod run;
 pub mod shrink;
 pub mod single;
+pub mod stories;
 pub mod trace;
 mod twin;
 pub mod verdict;

@@ -8,6 +8,7 @@ use crate::mutants::MutantInfo;
 use crate::plan::Plan;
 #[cfg(madsim)]
 use crate::report::RunReport;
+use crate::stories::STORIES;
 use crate::trace::Style;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,6 +69,11 @@ pub static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
             false,
         ),
     ];
+    scenarios.extend(
+        STORIES
+            .iter()
+            .map(|story| scenario(story.name, &story.about(), false)),
+    );
     let workloads = explore::store::SCENARIOS.iter();
     scenarios.extend(workloads.map(|workload| scenario(workload.name, &workload.about(), false)));
     scenarios

@@ -224,7 +224,9 @@ impl Raft {
         // brought the member there.
         if progress.is_transfer() && view.term_if_kept(progress.match_index())?.is_some() {
             progress.replicate();
-        } else if progress.transfer_is_superfluous() {
+        } else if progress.transfer_is_superfluous()
+            && !self.config.mutants.has(Mutant::SendsPurgedSnapshot)
+        {
             // The log was purged past that snapshot while it was sent.
             progress.start_transfer();
         }
@@ -291,7 +293,11 @@ impl Raft {
         let State::Leader(leader) = &self.state else {
             return Ok(());
         };
-        let own = self.durability.durable_index();
+        let own = if self.config.mutants.has(Mutant::LeaderCountsEarly) {
+            self.view(log).last_index()
+        } else {
+            self.durability.durable_index()
+        };
         let index = Index(quorum::reached(self.members.current(), |id| {
             let other = leader.progress.get(&id);
             other.map_or(own, |other| other.match_index()).0

@@ -16,6 +16,7 @@ mod linearizable;
 mod log_contiguous;
 mod log_matching;
 mod model;
+mod newer_term;
 mod no_resurrection;
 mod persist_before_send;
 mod recovery_available;
@@ -96,6 +97,7 @@ fn of_a_cluster() -> Vec<Box<dyn Judge>> {
         Box::new(leader_completeness::LeaderCompleteness::default()),
         Box::new(state_machine_safety::StateMachineSafety::default()),
         Box::new(follower_commit::FollowerCommit::default()),
+        Box::new(newer_term::NewerTerm::default()),
         Box::new(fresh_reads::FreshReads::default()),
         Box::new(converges::Converges::default()),
         Box::new(linearizable::Linearizable::default()),

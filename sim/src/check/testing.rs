@@ -306,6 +306,14 @@ impl Stream {
         };
         self.push(Some(from), What::Sent(message))
     }
+    pub fn delivered(self, to: u64, from: u64, kind: &'static str, term: u64) -> Self {
+        let delivered = What::Delivered {
+            from: NodeId(from),
+            kind,
+            term: Term(term),
+        };
+        self.push(Some(to), delivered)
+    }
 
     // --- its clients
     pub fn put(self, client: u64, sequence: u64, key: u32, value: u64) -> Self {

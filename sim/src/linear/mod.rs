@@ -19,6 +19,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 mod trie;
+mod unmade;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,6 +99,9 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn linearizable(&self, limit: u64) -> Result<bool, GaveUp> {
+        if unmade::first(self).is_some() {
+            return Ok(false);
+        }
         Search::new(&Problem::new(self), limit).run()
     }
 }

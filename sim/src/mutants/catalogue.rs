@@ -441,6 +441,30 @@ pub(super) const PLANTED: &[MutantInfo] = &[
         plant: Plant::Engine(Mutant::ReadWithoutQuorum),
         scenario: RAFT_3,
     },
+    MutantInfo {
+        name: "leader-counts-early",
+        rows: &[],
+        source: "Raft thesis, 10.2.1",
+        what: "a leader counts its own entries before they are durable",
+        plant: Plant::Engine(Mutant::LeaderCountsEarly),
+        scenario: RAFT_3,
+    },
+    MutantInfo {
+        name: "misses-newer-term",
+        rows: &[],
+        source: "Raft, 5.1",
+        what: "a leader does not step down for a newer term in an answer",
+        plant: Plant::Engine(Mutant::LeaderMissesNewerTerm),
+        scenario: RAFT_3,
+    },
+    MutantInfo {
+        name: "sends-purged-snapshot",
+        rows: &[],
+        source: "this engine: raft-3, seed 0x1a",
+        what: "a leader goes on sending a snapshot behind which its log was purged",
+        plant: Plant::Engine(Mutant::SendsPurgedSnapshot),
+        scenario: RAFT_3,
+    },
 ];
 
 pub(super) const IMPOSSIBLE: &[Impossible] = &[
@@ -467,5 +491,14 @@ pub(super) const IMPOSSIBLE: &[Impossible] = &[
         what: "a hard state that speaks of a received snapshot is saved before the snapshot",
         why: "the hard state is a term and a vote; it has no commit index and names no snapshot or \
               entry, so whichever of the two a crash leaves alone is complete without the other",
+    },
+    Impossible {
+        name: "lease-read-with-skewed-clocks",
+        rows: &[],
+        source: "Raft thesis, 6.4.1",
+        what: "a leader whose clock is slow serves reads from a lease that has run out",
+        why: "no read rests on a clock: each waits for a round of heartbeats that a quorum answers; \
+              the lease that a live leader has in elections only delays votes, and any vote that \
+              is given goes by term and log alone",
     },
 ];

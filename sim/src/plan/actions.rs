@@ -5,7 +5,7 @@ use afterimage_engine::{Index, NodeId, Term};
 use super::fields::{Line, Visit};
 use super::text::Problem;
 use super::words::{DATA_BYTES_MAX, POSITION_MAX, Word, quote};
-use super::{Action, Side, StoreEntry, StoreOp, Target};
+use super::{Action, Deed, MessageKind, Side, StoreEntry, StoreOp, Target};
 use crate::disk::{
     CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, OpKind, Pattern,
 };
@@ -26,6 +26,10 @@ impl Action {
             Action::Full { .. } => "full",
             Action::Evict { .. } => "evict",
             Action::Slow { .. } => "slow",
+            Action::Lose { .. } => "lose",
+            Action::Mend { .. } => "mend",
+            Action::Await { .. } => "await",
+            Action::Heal => "heal",
             Action::Damage { damage, .. } => damage_name(damage),
             Action::Store(op) => match op {
                 StoreOp::Append { .. } => "append",
@@ -71,12 +75,23 @@ impl Action {
                 }
                 _ => Ok(()),
             },
+            Action::Lose { from, to, .. } => {
+                for side in std::iter::once(from).chain(to) {
+                    if let Side::Nodes(ids) = side
+                        && !ids.iter().all(member)
+                    {
+                        return beyond("side", side.print(), members());
+                    }
+                }
+                Ok(())
+            }
             Action::Crash { target, .. }
             | Action::Kill { target, .. }
             | Action::Fail { target, .. }
             | Action::Full { target, .. }
             | Action::Evict { target }
             | Action::Damage { target, .. }
+            | Action::Await { target, .. }
             | Action::Slow { target, .. } => match target {
                 Target::Node(id) if !member(id) => beyond("target", id.print(), members()),
                 _ => Ok(()),
@@ -100,7 +115,7 @@ impl Action {
                 }
                 Ok(())
             }
-            Action::Store(_) => Ok(()),
+            Action::Mend { .. } | Action::Heal | Action::Store(_) => Ok(()),
         }
     }
 }
@@ -150,6 +165,20 @@ pub(super) fn cluster_actions() -> Vec<Action> {
             target,
             damage: damage(DamageKind::Unreadable),
         },
+        Action::Lose {
+            from: Side::Leader,
+            to: None,
+            kind: MessageKind::APPEND,
+            for_ms: HOUR_MS,
+        },
+        Action::Mend { step: 0 },
+        Action::Await {
+            target,
+            until: Deed::Leads,
+            nth: 1,
+            within_ms: 5000,
+        },
+        Action::Heal,
     ]
 }
 
@@ -326,6 +355,32 @@ impl Line for Action {
                 v.number("factor", factor, 1..=1_000_000)?;
                 v.number("for", for_ms, 0..=HOUR_MS)
             }
+            Action::Lose {
+                from,
+                to,
+                kind,
+                for_ms,
+            } => {
+                v.word("side", from)?;
+                v.option("to", to)?;
+                v.must("kind")?;
+                v.key("kind", kind)?;
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::Mend { step } => v.word("step", step),
+            Action::Await {
+                target,
+                until,
+                nth,
+                within_ms,
+            } => {
+                v.word("target", target)?;
+                v.must("until")?;
+                v.key("until", until)?;
+                v.number("nth", nth, 1..=NTH_MAX)?;
+                v.number("within", within_ms, 1..=HOUR_MS)
+            }
+            Action::Heal => Ok(()),
             Action::Store(op) => op.visit(v),
         }
     }

@@ -14,6 +14,7 @@ use super::{Cluster, Disk, Net, Plan, STORE, Workload};
 use crate::disk::Profile;
 use crate::explore;
 use crate::rng::{Ratio, SimRng};
+use crate::stories::{self, STORIES};
 
 /// The scenarios of clusters with generated plans, and their number of members.
 const MEMBERS: &[(&str, u32)] = &[("raft-3", 3), ("raft-5", 5)];
@@ -28,7 +29,11 @@ pub struct UnknownScenario {
 fn known() -> String {
     let clusters = MEMBERS.iter().map(|(name, _)| *name);
     let workloads = explore::store::SCENARIOS.iter().map(|s| s.name);
-    let names: Vec<&str> = clusters.chain([STORE]).chain(workloads).collect();
+    let stories = STORIES.iter().map(|story| story.name);
+    let names: Vec<&str> = (clusters.chain([STORE]))
+        .chain(stories)
+        .chain(workloads)
+        .collect();
     names.join(", ")
 }
 
@@ -39,6 +44,12 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     }
     if let Some(workload) = explore::store::find(scenario) {
         return Ok(workload::draw(workload, seed));
+    }
+    if let Some(story) = stories::find(scenario) {
+        return Ok(Plan {
+            seed,
+            ..story.plan()
+        });
     }
     let Some((_, members)) = MEMBERS.iter().find(|(name, _)| *name == scenario) else {
         return Err(UnknownScenario {

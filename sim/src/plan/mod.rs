@@ -7,6 +7,7 @@ pub mod seed_file;
 pub mod text;
 
 mod actions;
+mod deed;
 mod edit;
 mod fields;
 mod sections;
@@ -15,6 +16,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use deed::{Deed, MessageKind};
 pub use generate::{UnknownScenario, generate};
 pub use seed_file::SeedFile;
 pub use text::{PlanError, Problem};
@@ -179,6 +181,27 @@ pub enum Action {
         factor: u64,
         for_ms: u64,
     },
+    /// Messages of one kind from `from` (to `to`, or to anybody) are lost. What
+    /// is in flight arrives.
+    Lose {
+        from: Side,
+        to: Option<Side>,
+        kind: MessageKind,
+        for_ms: u64,
+    },
+    /// Ends the partition, or the loss, that a step began.
+    Mend { step: u32 },
+    /// The steps behind it wait until the target has done this, `nth` times
+    /// from now on, but no longer than `within_ms`. Their times count as if
+    /// that had taken none.
+    Await {
+        target: Target,
+        until: Deed,
+        nth: u64,
+        within_ms: u64,
+    },
+    /// The faults end now, not after `duration_ms`.
+    Heal,
     /// An action of a plan for one store.
     Store(StoreOp),
 }

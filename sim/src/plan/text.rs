@@ -14,6 +14,10 @@
 //! s7 kill follower.1 down=200              # without @: at 0
 //! s8 @2000 fail n1 op=sync nth=2 fault=eio
 //! s9 @2500 rot n3 file=log-* sector=2 bit=17
+//! s10 await n2 until=receives:append nth=2  # what is below waits for it
+//! s11 lose n2,n3 to=n1 kind=append-accepted
+//! s12 @100 mend 11                         # 0.1 s after s10 was met
+//! s13 heal                                 # the faults end
 //! ```
 //!
 //! `scenario` is the only section that must be there. A key that is left out

@@ -33,7 +33,7 @@ pub(super) fn fewer(failed: &RunReport) -> Vec<Plan> {
 fn named(plan: &Plan, id: NodeId) -> usize {
     let names = |step: &&Step| match (&step.action, target(&step.action)) {
         (_, Some(target)) => target == Target::Node(id),
-        (Action::Partition { side, .. }, _) => match side {
+        (Action::Partition { side, .. } | Action::Lose { from: side, .. }, _) => match side {
             Side::Nodes(nodes) => nodes.contains(&id),
             Side::Leader | Side::LeaderMinority => false,
         },
@@ -65,6 +65,16 @@ fn rename(action: &mut Action, new: &BTreeMap<NodeId, NodeId>) -> bool {
         *nodes = nodes.iter().filter_map(|id| new.get(id)).copied().collect();
         return (1..new.len()).contains(&nodes.len());
     }
+    if let Action::Lose { from, to, .. } = action {
+        let sides = std::iter::once(from).chain(to);
+        return sides.fold(true, |makes_sense, side| {
+            let Side::Nodes(nodes) = side else {
+                return makes_sense;
+            };
+            *nodes = nodes.iter().filter_map(|id| new.get(id)).copied().collect();
+            makes_sense && !nodes.is_empty()
+        });
+    }
     match target_mut(action) {
         Some(Target::Node(id)) => match new.get(id) {
             Some(new) => {
@@ -89,7 +99,12 @@ fn target_mut(action: &mut Action) -> Option<&mut Target> {
         | Action::Full { target, .. }
         | Action::Evict { target }
         | Action::Damage { target, .. }
+        | Action::Await { target, .. }
         | Action::Slow { target, .. } => Some(target),
-        Action::Partition { .. } | Action::Store(_) => None,
+        Action::Partition { .. }
+        | Action::Lose { .. }
+        | Action::Mend { .. }
+        | Action::Heal
+        | Action::Store(_) => None,
     }
 }

@@ -170,7 +170,7 @@ impl Bytes {
                 self.u8(9);
                 self.message(message);
             }
-            What::Delivered { from, kind } => {
+            What::Delivered { from, kind, .. } => {
                 self.u8(10);
                 self.node(*from);
                 self.str(kind);

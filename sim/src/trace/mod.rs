@@ -96,6 +96,8 @@ pub enum What {
     Delivered {
         from: NodeId,
         kind: &'static str,
+        /// The message's term. Not in the text, where its `send` says it.
+        term: Term,
     },
     /// Lost on the way: `loss`, `partition` or `down`.
     Dropped {

@@ -176,7 +176,7 @@ fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
             Err(error) => say!(out, "reopened", "refused: {}", short_all(error)),
         },
         What::Sent(message) => say!(out, "send", "{}", Shown(message)),
-        What::Delivered { from, kind } => say!(out, "receive", "n{from} {kind}"),
+        What::Delivered { from, kind, .. } => say!(out, "receive", "n{from} {kind}"),
         What::Dropped {
             from,
             to,

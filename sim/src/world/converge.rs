@@ -17,7 +17,7 @@ const LOOK_US: u64 = 20_000;
 impl<S: Subject> World<S> {
     /// No fault from here on.
     pub(super) async fn heal(&mut self) {
-        self.healed = true;
+        self.healed_us = Some(self.now_us);
         self.net.heal();
         for id in (1..=self.nodes()).map(NodeId) {
             let member = self.member(id);
@@ -51,7 +51,10 @@ impl<S: Subject> World<S> {
 
     /// Has the cluster converged?
     pub(super) async fn look(&mut self) {
-        let since_us = self.now_us - self.plan.cluster.duration_ms * 1000;
+        let Some(healed_us) = self.healed_us else {
+            unreachable!("it looks because it healed");
+        };
+        let since_us = self.now_us - healed_us;
         let within_us = self.has_converged().then_some(since_us);
         if within_us.is_none() && since_us < self.plan.cluster.converge_ms * 1000 {
             self.queue.push(self.now_us + LOOK_US, Happening::Look);

@@ -73,7 +73,7 @@ impl<S: Subject> World<S> {
             (incarnation > 1 && draw.is_multiple_of(TWIN_EVERY) && !member.disk.is_read_only())
                 .then(|| member.disk.fork());
         let fs = member.disk.boot();
-        let armed = (!self.healed)
+        let armed = (!self.is_healed())
             .then(|| self.member(node).recovery_crashes.pop_front())
             .flatten();
         if let Some(at) = armed

@@ -14,6 +14,7 @@ mod nemesis;
 mod net;
 mod queue;
 mod replica;
+mod story;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use self::nemesis::End;
 use self::net::SimNet;
 use self::queue::Queue;
 use self::replica::{Command, Outcome};
+use self::story::Story;
 use crate::check::Judges;
 use crate::disk;
 use crate::kv::{self, Kv};
@@ -143,7 +145,9 @@ pub(super) struct World<S> {
     clients: Vec<Client>,
     recorder: Recorder,
     fs_ops: u64,
-    healed: bool,
+    story: Story,
+    /// Since when the faults are over.
+    healed_us: Option<u64>,
     finished: bool,
 }
 
@@ -167,13 +171,12 @@ impl<S: Subject> World<S> {
             clients,
             recorder: Recorder::new(options, Style::CLUSTER, Judges::new()),
             fs_ops: 0,
-            healed: false,
+            story: Story::default(),
+            healed_us: None,
             finished: false,
         };
         // The steps come first in the queue: one at 0 is carried out before the boots.
-        for (at, step) in plan.steps.iter().enumerate() {
-            world.queue.push(step.at_ms * 1000, Happening::Step(at));
-        }
+        world.schedule(0);
         for id in 1..=world.nodes() {
             world.queue.push(0, Happening::Boot { node: NodeId(id) });
         }
@@ -245,7 +248,11 @@ impl<S: Subject> World<S> {
             Happening::Client { at, event } => self.client(at, event).await,
             Happening::Step(at) => self.begin(at).await,
             Happening::End(end) => self.end(end),
-            Happening::Heal => self.heal().await,
+            Happening::Heal => {
+                if !self.is_healed() {
+                    self.heal().await;
+                }
+            }
             Happening::Look => self.look().await,
         }
     }
@@ -272,7 +279,12 @@ impl<S: Subject> World<S> {
         member.incarnation == incarnation && member.life != Life::Down
     }
 
+    fn is_healed(&self) -> bool {
+        self.healed_us.is_some()
+    }
+
     fn record(&mut self, node: Option<NodeId>, what: What) {
+        self.watch_deed(node, &what);
         self.recorder.record(self.now_us, node, what);
     }
 
@@ -380,7 +392,7 @@ impl<S: Subject> World<S> {
             };
             let draw = |what| hash(&[self.plan.seed, node.0, count - n + i as u64, what]);
             took_us += low + draw(0) % (high.saturating_sub(low) + 1);
-            if !self.healed && timing.stall.holds(draw(1)) {
+            if !self.is_healed() && timing.stall.holds(draw(1)) {
                 stalled_us += draw(2) % (timing.stall_us_max + 1);
             }
         }
@@ -406,6 +418,10 @@ impl<S: Subject> World<S> {
         let fate = self.net.send(from, to);
         if self.net.is_cut(from, to) {
             self.record(None, dropped("partition"));
+            return;
+        }
+        if self.net.loses(from, to, kind) {
+            self.record(None, dropped("loss"));
             return;
         }
         if fate.delays_us.is_empty() {
@@ -443,14 +459,15 @@ impl<S: Subject> World<S> {
             self.record(None, dropped);
             return;
         }
-        self.record(Some(to), What::Delivered { from, kind });
+        let term = message.term;
+        self.record(Some(to), What::Delivered { from, kind, term });
         self.handle(to, Input::Message(message)).await;
     }
 
     async fn client(&mut self, at: usize, event: ClientEvent) {
         match event {
             ClientEvent::Invoke => {
-                if !self.healed {
+                if !self.is_healed() {
                     let (operation, padding) = self.clients[at].draw(&self.plan.workload);
                     self.invoke(at, operation, padding);
                 }
@@ -476,7 +493,7 @@ impl<S: Subject> World<S> {
             ClientEvent::Timeout { sequence, attempt } => {
                 // A member whose disk went bad stays down: that a client's luck
                 // leads it there again and again says nothing of the cluster.
-                let known = self.leader().filter(|_| self.healed);
+                let known = self.leader().filter(|_| self.is_healed());
                 let client = &mut self.clients[at];
                 let current = client.outstanding.as_ref().map(|o| o.attempt);
                 if client.sequence == sequence && current == Some(attempt) {

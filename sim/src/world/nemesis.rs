@@ -8,16 +8,17 @@ use afterimage_engine::{Event, NodeId, Phase};
 use super::member::Life;
 use super::{Happening, Subject, World};
 use crate::disk::{CrashTrigger, Damage, Fates};
-use crate::plan::{Action, Side, Target};
+use crate::plan::{Action, MessageKind, Side, Target};
 use crate::rng::hash;
 use crate::trace::What;
 
 /// The end of something that a step began.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum End {
-    Partition { step: u32 },
+    Links { step: u32 },
     Full { node: NodeId },
     Slow { node: NodeId },
+    Await { step: u32 },
 }
 
 const MS: u64 = 1000;
@@ -25,7 +26,7 @@ const MS: u64 = 1000;
 impl<S: Subject> World<S> {
     /// Begins step number `at` of the plan.
     pub(super) async fn begin(&mut self, at: usize) {
-        if self.healed {
+        if self.is_healed() {
             return;
         }
         let step = self.plan.steps[at].clone();
@@ -35,6 +36,24 @@ impl<S: Subject> World<S> {
                 one_way,
                 for_ms,
             } => self.partition(at, side, one_way, for_ms),
+            Action::Lose {
+                from,
+                to,
+                kind,
+                for_ms,
+            } => self.lose(at, (from, to), kind, for_ms),
+            Action::Mend { step } => match self.net.mend(step) {
+                true => format!("what s{step} did to links is over"),
+                false => format!("skip: no link is ill from s{step}"),
+            },
+            Action::Await { target, .. } => {
+                let node = self.aim(at, target);
+                self.begin_await(at, node)
+            }
+            Action::Heal => {
+                self.heal().await;
+                "the faults end here".to_owned()
+            }
             Action::Crash {
                 target,
                 pattern,
@@ -137,17 +156,20 @@ impl<S: Subject> World<S> {
     /// Ends what a step began.
     pub(super) fn end(&mut self, end: End) {
         match end {
-            End::Partition { step } => self.net.mend(step),
+            End::Links { step } => {
+                self.net.mend(step);
+            }
             End::Full { node } => {
                 let member = self.member(node);
                 member.full = false;
                 member.disk.limit_space(None);
             }
             End::Slow { node } => self.member(node).slow_factor = 1,
+            End::Await { step } => self.end_await(step),
         }
     }
 
-    fn end_in(&mut self, for_ms: u64, end: End) {
+    pub(super) fn end_in(&mut self, for_ms: u64, end: End) {
         let at = self.now_us + for_ms * MS;
         self.queue.push(at, Happening::End(end));
     }
@@ -175,8 +197,13 @@ impl<S: Subject> World<S> {
             | Action::Full { target, .. }
             | Action::Evict { target }
             | Action::Damage { target, .. }
+            | Action::Await { target, .. }
             | Action::Slow { target, .. } => *target = Target::Node(node),
-            Action::Partition { .. } | Action::Store(_) => {}
+            Action::Partition { .. }
+            | Action::Lose { .. }
+            | Action::Mend { .. }
+            | Action::Heal
+            | Action::Store(_) => {}
         }
         Some(node)
     }
@@ -197,19 +224,8 @@ impl<S: Subject> World<S> {
     fn partition(&mut self, at: usize, side: Side, one_way: bool, for_ms: u64) -> String {
         let leader = self.leader();
         let minority = (self.nodes() - 1) / 2;
-        let nodes: Vec<NodeId> = match (side, leader) {
-            (Side::Nodes(nodes), _) => nodes,
-            (_, None) => return "skip: no leader now".to_owned(),
-            (Side::Leader, Some(leader)) => vec![leader],
-            (Side::LeaderMinority, Some(leader)) => {
-                // In ascending order, as the plan's text wants it.
-                let ids = self.members.iter().map(|m| m.id);
-                let friends = ids.filter(|&id| id != leader);
-                let with = friends.take((minority as usize).saturating_sub(1));
-                let mut nodes: Vec<_> = std::iter::once(leader).chain(with).collect();
-                nodes.sort_unstable();
-                nodes
-            }
+        let Some(nodes) = self.side(side) else {
+            return "skip: no leader now".to_owned();
         };
         if let Action::Partition { side, .. } = &mut self.plan.steps[at].action {
             *side = Side::Nodes(nodes.clone());
@@ -227,7 +243,7 @@ impl<S: Subject> World<S> {
         }
         let step = self.plan.steps[at].id;
         self.net.cut(step, links);
-        self.end_in(for_ms, End::Partition { step });
+        self.end_in(for_ms, End::Links { step });
         if !one_way
             && leader.is_some_and(|id| nodes.contains(&id))
             && nodes.len() as u64 <= minority
@@ -235,13 +251,56 @@ impl<S: Subject> World<S> {
             let kind = "leader-in-minority";
             self.record(leader, What::Fault { kind });
         }
-        let names: Vec<_> = nodes.iter().map(|id| format!("n{id}")).collect();
         let how = if one_way {
             "speak to nobody"
         } else {
             "cut off"
         };
-        format!("{}: {how}", names.join(","))
+        format!("{}: {how}", names(&nodes))
+    }
+
+    /// The members of a side; `None` if there is no leader to tell them.
+    fn side(&self, side: Side) -> Option<Vec<NodeId>> {
+        let leader = match side {
+            Side::Nodes(nodes) => return Some(nodes),
+            Side::Leader => return Some(vec![self.leader()?]),
+            Side::LeaderMinority => self.leader()?,
+        };
+        let minority = (self.nodes() - 1) / 2;
+        // In ascending order, as the plan's text wants it.
+        let ids = self.members.iter().map(|m| m.id);
+        let friends = ids.filter(|&id| id != leader);
+        let with = friends.take((minority as usize).saturating_sub(1));
+        let mut nodes: Vec<_> = std::iter::once(leader).chain(with).collect();
+        nodes.sort_unstable();
+        Some(nodes)
+    }
+
+    fn lose(
+        &mut self,
+        at: usize,
+        (from, to): (Side, Option<Side>),
+        kind: MessageKind,
+        for_ms: u64,
+    ) -> String {
+        let everybody = || Some(self.members.iter().map(|m| m.id).collect());
+        let ends = self
+            .side(from)
+            .zip(to.map_or_else(everybody, |to| self.side(to)));
+        let Some((senders, receivers)) = ends else {
+            return "skip: no leader now".to_owned();
+        };
+        if let Action::Lose { from, to, .. } = &mut self.plan.steps[at].action {
+            *from = Side::Nodes(senders.clone());
+            *to = to.take().map(|_| Side::Nodes(receivers.clone()));
+        }
+        let pairs = senders
+            .iter()
+            .flat_map(|from| receivers.iter().map(|to| (*from, *to)));
+        let step = self.plan.steps[at].id;
+        self.net.lose(step, kind, pairs.collect());
+        self.end_in(for_ms, End::Links { step });
+        format!("{}: every {} is lost", names(&senders), kind.name())
     }
 
     /// A crash that waits for a phase is armed with its beginning, and disarmed
@@ -290,4 +349,9 @@ impl<S: Subject> World<S> {
             _ => Fates::Random(hash(&[self.plan.seed, u64::from(step.id)])),
         }
     }
+}
+
+fn names(nodes: &[NodeId]) -> String {
+    let names: Vec<String> = nodes.iter().map(|id| format!("n{id}")).collect();
+    names.join(",")
 }

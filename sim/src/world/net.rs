@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use afterimage_engine::NodeId;
 
-use crate::plan::Net;
+use crate::plan::{MessageKind, Net};
 use crate::rng::{Ratio, hash};
 
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct SimNet {
     sent: BTreeMap<(NodeId, NodeId), u64>,
     /// Links cut, by the step that cut them.
     cuts: BTreeMap<u32, BTreeSet<(NodeId, NodeId)>>,
+    /// Links that lose one kind of message, by the step that made them.
+    losses: BTreeMap<u32, (MessageKind, BTreeSet<(NodeId, NodeId)>)>,
 }
 
 /// When the copies of a message arrive, in microseconds from now.
@@ -46,6 +48,7 @@ impl SimNet {
             net,
             sent: BTreeMap::new(),
             cuts: BTreeMap::new(),
+            losses: BTreeMap::new(),
         }
     }
 
@@ -55,14 +58,27 @@ impl SimNet {
         self.net.duplicate = Ratio::default();
         self.net.reorder = Ratio::default();
         self.cuts.clear();
+        self.losses.clear();
     }
 
     pub fn cut(&mut self, step: u32, links: BTreeSet<(NodeId, NodeId)>) {
         self.cuts.insert(step, links);
     }
 
-    pub fn mend(&mut self, step: u32) {
-        self.cuts.remove(&step);
+    pub fn lose(&mut self, step: u32, kind: MessageKind, links: BTreeSet<(NodeId, NodeId)>) {
+        self.losses.insert(step, (kind, links));
+    }
+
+    /// Undoes what a step did to links; whether there was anything.
+    pub fn mend(&mut self, step: u32) -> bool {
+        let cut = self.cuts.remove(&step).is_some();
+        self.losses.remove(&step).is_some() || cut
+    }
+
+    /// Whether a message of this kind is lost on this link.
+    pub fn loses(&self, from: NodeId, to: NodeId, kind: &str) -> bool {
+        (self.losses.values())
+            .any(|(lost, links)| lost.name() == kind && links.contains(&(from, to)))
     }
 
     pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {

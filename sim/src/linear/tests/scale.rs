@@ -2,7 +2,7 @@
 //! these are decided at all means that few configurations were looked at.
 
 use super::super::Outcome;
-use super::super::history::{Call, Model};
+use super::super::history::{Call, Model, Operation};
 use super::generate::{Shape, linearizable, stale_read};
 
 const MANY: Shape = Shape {
@@ -87,4 +87,35 @@ fn nothing_but_unknown_operations() {
         1,
     );
     assert_eq!(super::super::check(&history), Outcome::Linearizable);
+}
+
+/// That nobody wrote a value needs no search, and bounds the one for the prefix.
+#[test]
+fn a_value_from_nowhere() {
+    for (model, special) in [(Model::Register, 30), (Model::Kv, 30)] {
+        let shape = Shape {
+            model,
+            special,
+            values: 5,
+            processes: 30,
+            unknown: 300,
+            ..MANY
+        };
+        let mut history = linearizable(&shape, 1);
+        let half = history.lines / 2;
+        let ended = |operation: &Operation| operation.ended.map_or(0, |(line, _)| line);
+        let read = history.operations.iter_mut().find(|operation| {
+            let is_read = matches!(operation.call, Call::Read { seen: Some(_) });
+            is_read && ended(operation) > half
+        });
+        let read = read.expect("half of them are reads");
+        read.call = Call::Read {
+            seen: Some("never written".to_owned()),
+        };
+        let line = ended(read);
+        let Outcome::Fails(why) = super::super::check(&history) else {
+            panic!("nobody wrote it");
+        };
+        assert_eq!((why.line, why.stuck.len()), (line, 1), "{why}");
+    }
 }

@@ -107,7 +107,7 @@ fn a_random_side_is_a_proper_part() {
 fn unknown_scenarios_are_named() {
     let error = generate("raft-4", 0).unwrap_err().to_string();
     let expected =
-        "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, store, append";
+        "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, store, figure-8";
     assert!(error.starts_with(expected), "{error}");
 }
 

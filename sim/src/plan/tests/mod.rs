@@ -14,6 +14,7 @@ use super::{Action, Plan, Step, StoreEntry, StoreOp, generate as generate_plan};
 use crate::disk::{
     CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, Keep, Pattern,
 };
+use crate::stories::STORIES;
 
 const SCENARIOS: [&str; 2] = ["raft-3", "raft-5"];
 
@@ -147,6 +148,8 @@ fn plan() -> impl Strategy<Value = Plan> {
     prop_oneof![
         (any::<bool>(), any::<u64>()).prop_map(|(raft_5, seed)| drawn(raft_5, seed)),
         store_plan(),
+        (sample::select(STORIES.to_vec()), any::<u64>())
+            .prop_map(|(story, seed)| generate_plan(story.name, seed).unwrap()),
     ]
 }
 

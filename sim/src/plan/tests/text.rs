@@ -93,7 +93,13 @@ fn a_short_plan_takes_the_defaults() {
          s12 @2000 evict n2\n\
          s13 @2000 slow n3 factor=20\n\
          s14 @2500 rot leader\n\
-         s15 @2500 unreadable n2 file=snapshot",
+         s15 @2500 unreadable n2 file=snapshot\n\
+         s16 lose n2,n3 kind=append\n\
+         s17 lose leader to=n1 kind=pre-vote for=20\n\
+         s18 mend 16\n\
+         s19 await n2 until=receives:append-accepted nth=2\n\
+         s20 await leader until=stalls within=100\n\
+         s21 heal",
         "plan 1\nscenario raft-3\nseed 0x0\ncluster nodes=5\n\
          s4 @1200 partition leader one_way for=3000\n\
          s5 @1500 crash n2 during=recovery op=sync:log-* nth=3 point=mid down=400\n\
@@ -106,7 +112,13 @@ fn a_short_plan_takes_the_defaults() {
          s12 @2000 evict n2\n\
          s13 @2000 slow n3 factor=20 for=1000\n\
          s14 @2500 rot leader file=*\n\
-         s15 @2500 unreadable n2 file=snapshot",
+         s15 @2500 unreadable n2 file=snapshot\n\
+         s16 lose n2,n3 kind=append for=3600000\n\
+         s17 lose leader to=n1 kind=pre-vote for=20\n\
+         s18 mend 16\n\
+         s19 await n2 until=receives:append-accepted nth=2 within=5000\n\
+         s20 await leader until=stalls nth=1 within=100\n\
+         s21 heal",
     );
 }
 
@@ -273,12 +285,14 @@ fn refusals_of_steps() {
     check_line(
         "s1 explode n1",
         "line 3: unknown action `explode`; \
-         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable",
+         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, \
+         lose, mend, await, heal",
     );
     check_line(
         "s1 append 1/1:8",
         "line 3: unknown action `append`; \
-         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable",
+         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, \
+         lose, mend, await, heal",
     );
     check_line("s1 evict", "line 3: target is missing");
     check_line(
@@ -301,6 +315,17 @@ fn refusals_of_steps() {
         "s1 partition n2,n1",
         "line 3: side is `n2,n1`; \
          allowed: leader, leader-minority, or members in ascending order such as n1,n3",
+    );
+    check_line(
+        "s1 lose n1 to=n4 kind=append",
+        "line 3: side is `n4`; allowed: members n1 to n3, as many as `cluster` says",
+    );
+    check_line("s1 lose n1", "line 3: kind is missing");
+    check_line(
+        "s1 await n1 until=sends:hope",
+        "line 3: until is `sends:hope`; allowed: one of pre-vote pre-vote-reply handover-vote \
+         vote vote-reply append append-accepted append-rejected heartbeat heartbeat-reply \
+         snapshot snapshot-wanted timeout-now",
     );
     check_line(
         "s1 crash n1 point=never",

@@ -179,6 +179,7 @@ fn a_cluster() {
             What::Delivered {
                 from: NodeId(1),
                 kind: "append",
+                term: Term(2),
             },
         )
         .push(
