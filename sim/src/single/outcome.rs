@@ -81,7 +81,7 @@ impl Single {
     }
 
     /// A cleaner that was left alone has left no segment without meaning, and
-    /// none that ends no later than the snapshot.
+    /// none that ends no later than the snapshot, less the trail.
     pub(super) fn expect_clean(&mut self) {
         let Some(up) = &self.up else { return };
         // A segment with a bad header is left for whoever mends it.
@@ -89,7 +89,9 @@ impl Single {
         if self.gave_up || harm != Harm::None {
             return;
         }
-        let covered = up.store.snapshot().map_or(Index(0), |s| s.last_index);
+        let snapshot_index = up.store.snapshot().map_or(0, |s| s.last_index.0);
+        let trail = self.plan.cluster.trail_entries;
+        let covered = Index(snapshot_index.saturating_sub(trail));
         let mut left = None;
         let is_left = |state| match state {
             SegmentState::Live { until } => until.is_some_and(|next| next <= covered),
