@@ -23,10 +23,15 @@
 //! runtime's `spawn_blocking`. Only [`LogStore::open`], [`StateMachine::open`]
 //! and dropping the last handle of a log do their I/O in place.
 //!
-//! **What is not stored** is the committed log id: `read_committed` is `None`.
-//! After a restart the state machine is where its last snapshot was, until the
-//! cluster's commit index is heard of. Call `Raft::wait_for_recovery` before you
-//! serve reads.
+//! **The committed log id** is not stored, unless `Options::commit_hint_every` asks
+//! for a hint of it. Without one `read_committed` is `None`, and after a restart the
+//! state machine is where its last snapshot was, until the cluster's commit index
+//! is heard of; with one it goes on at once, to within so many entries. Either way
+//! call `Raft::wait_for_recovery` before you serve reads.
+//!
+//! **Why this is a crate**, and not a feature `openraft` of the engine: a feature's
+//! dependencies are in everybody's lock file, and its alphas would decide when the
+//! engine has a new version.
 //!
 //! **One leader a term.** The engine identifies an entry by index and term, so
 //! the leader id must be OpenRaft's `leader_id_std`; [`Config`] demands it.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, Store};
 use afterimage_engine::threads::Threads;
-use afterimage_engine::{Env, Host, Index, Membership, SnapshotMeta, Term};
+use afterimage_engine::{Env, Error, Host, Index, Membership, SnapshotMeta, Term};
 use openraft::alias::VoteOf;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
@@ -37,6 +37,8 @@ pub struct LogStore<C: Config> {
     acks: Arc<Acks<C>>,
     threads: Arc<Threads>,
     env: Arc<dyn Env>,
+    /// As the hint had it at the open.
+    committed: Option<LogId>,
 }
 
 impl<C: Config> LogStore<C> {
@@ -44,9 +46,16 @@ impl<C: Config> LogStore<C> {
     /// Blocks, as long as reading the newest segment takes.
     pub fn open(host: Host, dir: &Path, options: Options) -> io::Result<Self> {
         let env = host.env.clone();
-        let (store, _) = Store::open(host, dir, options).run().map_err(to_io)?;
+        let (store, report) = Store::open(host, dir, options).run().map_err(to_io)?;
+        let committed = match store.term(report.commit_hint) {
+            Ok(term) => to_log_id((report.commit_hint, term)),
+            // Older than what was purged: the state machine has it.
+            Err(Error::Purged { .. }) => None,
+            Err(error) => return Err(to_io(error)),
+        };
         let threads = Arc::new(Threads::start(store)?);
         Ok(LogStore {
+            committed,
             acks: Arc::new(Acks::start(threads.clone())?),
             threads,
             env,
@@ -103,6 +112,24 @@ impl<C: Config> RaftLogStorage<C> for LogStore<C> {
         self.acks.room().await;
         let ticket = self.threads.append(batch).map_err(to_io)?;
         self.acks.wait(ticket).await
+    }
+
+    /// A hint, and in the background: see the crate's documentation. Never of an
+    /// entry that this log does not have.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        if let Some((index, term)) = committed.as_ref().map(position) {
+            // One that has left the cache is not worth a read.
+            let ours = self.store().cached_entries(index, index.next(), 0);
+            let ours = ours.and_then(|entries| Some(entries.first()?.term));
+            if ours == Some(term) {
+                self.threads.hint_commit(index);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<C>) -> Result<(), io::Error>

@@ -3,7 +3,9 @@
 //! file operation of each.
 
 mod cases;
+mod committed;
 mod crash;
+mod failed_sync;
 mod reopen;
 mod snapshots;
 mod tally;
