@@ -63,6 +63,11 @@ pub static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
         ),
         scenario("raft-5", "the same with five members", true),
         scenario(
+            "membership-5",
+            "five members of which some leave while spares join, and leaders that hand over",
+            true,
+        ),
+        scenario(
             crate::plan::STORE,
             "one store alone: appends, truncations, snapshots, and the power going in any of them",
             false,

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use afterimage_engine::{Index, NodeId, Term};
 
-use super::{Harm, Judge, Model, State, broken};
+use super::{Judge, Model, State, broken};
 use crate::trace::{Record, What};
 use crate::verdict::{Invariant::Converges as RULE, Violation};
 
-/// Safety first, then liveness: this speaks about runs that healed. A member
-/// whose disk went bad does not heal: it need not be up, and need not keep up.
+/// Safety first, then liveness: this speaks about runs that healed, and about
+/// those who take part in the end. A member whose disk went bad does not heal: it
+/// need not be up, and need not keep up.
 #[derive(Default, Clone)]
 pub struct Converges {
     healed: bool,
@@ -31,7 +32,7 @@ impl Judge for Converges {
         match (&record.what, record.node) {
             (What::Healed, _) => self.healed = true,
             (What::Converged { within_us: None }, _) => {
-                if too_few(model) {
+                if !model.has_sound_quorum(None) {
                     return Ok(());
                 }
                 return broken(RULE, format!("the cluster did not converge{}", down(model)));
@@ -70,7 +71,7 @@ impl Judge for Converges {
     }
 
     fn finish(&mut self, model: &Model) -> Result<(), Violation> {
-        if (!self.healed && !self.converged) || too_few(model) {
+        if (!self.healed && !self.converged) || !model.has_sound_quorum(None) {
             return Ok(());
         }
         self.agree(model).or_else(|what| broken(RULE, what))
@@ -82,26 +83,24 @@ impl Converges {
         if !self.converged {
             return Err("the run ended before the cluster converged".to_owned());
         }
-        let sound = |id: &NodeId| model.node(*id).harm == Harm::None;
-        let mut nodes = model.nodes.keys().filter(|id| sound(id));
+        let owes = |id: &NodeId| owes(model, *id);
+        let mut nodes = model.nodes.keys().filter(|id| owes(id));
         if let Some(id) = nodes.find(|id| !self.finals.contains_key(id)) {
             return Err(format!("n{id} did not report its final state"));
         }
-        let Some((first_id, first)) = self.finals.iter().find(|(id, _)| sound(id)) else {
+        let members = || self.finals.iter().filter(|(id, _)| model.is_member(**id));
+        let Some((first_id, first)) = self.finals.iter().find(|(id, _)| owes(id)) else {
             return Err("no member reported its final state".to_owned());
         };
-        let term = self.finals.values().map(|f| f.term).max();
-        let leaders = self
-            .finals
-            .values()
-            .filter(|f| f.leader && Some(f.term) == term)
-            .count();
+        let term = members().map(|(_, f)| f.term).max();
+        let leads = |f: &Final| f.leader && Some(f.term) == term;
+        let leaders = members().filter(|(_, f)| leads(f)).count();
         if leaders != 1 {
             return Err(format!("{leaders} leaders in the highest term"));
         }
         for (id, other) in &self.finals {
             if other.applied != first.applied {
-                if !sound(id) {
+                if !owes(id) {
                     continue;
                 }
                 return Err(format!(
@@ -120,11 +119,9 @@ impl Converges {
     }
 }
 
-/// Whether the bad disks are so many that the sound members are no quorum: then
-/// nothing can be asked, for what was lost may be all that there was.
-fn too_few(model: &Model) -> bool {
-    let sound = model.nodes.values().filter(|n| n.harm == Harm::None);
-    sound.count() * 2 <= model.nodes.len()
+/// Whether the node must be there in the end, and agree.
+fn owes(model: &Model, id: NodeId) -> bool {
+    model.is_member(id) && model.is_sound(id)
 }
 
 /// The nodes that are not up, as the end of a sentence.
@@ -132,7 +129,7 @@ fn down(model: &Model) -> String {
     let down: Vec<String> = model
         .nodes
         .iter()
-        .filter(|(_, node)| node.state != State::Up && node.harm == Harm::None)
+        .filter(|(id, node)| node.state != State::Up && owes(model, **id))
         .map(|(id, _)| format!("n{id}"))
         .collect();
     if down.is_empty() {
@@ -197,6 +194,29 @@ mod tests {
         start().breaks(RULE);
         start().converged(false).breaks(RULE);
         Stream::new().up(1, empty()).passes();
+    }
+
+    #[test]
+    fn who_takes_part_in_the_end_agrees() {
+        let start = || {
+            let all = Stream::new().members(&[1, 2, 3]).boot(1).up(1, empty());
+            let all = all.boot(2).up(2, empty()).boot(3).up(3, empty());
+            // n3 is removed.
+            all.append(1, &[e(1, 1)]).append(2, &[e(1, 1)])
+        };
+        let removed = || start().changed(1, 1, &[1, 2]).committed(1, 1, 1);
+        let ends = |stream: Stream| {
+            let stream = stream.healed().converged(true);
+            stream.last(1, true, 1, 1, 7).last(2, false, 1, 1, 7)
+        };
+        ends(removed()).passes();
+        ends(removed().killed(3)).passes();
+        ends(removed()).last(3, false, 1, 0, 0).passes();
+        // As long as that is not committed, it takes part.
+        ends(start().changed(1, 1, &[1, 2])).breaks_at_the_end(RULE);
+        // A spare that was added does.
+        let added = start().changed(1, 1, &[1, 2, 3, 4]).committed(1, 1, 1);
+        ends(added.boot(4).up(4, empty())).breaks_at_the_end(RULE);
     }
 
     #[test]

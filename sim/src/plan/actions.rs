@@ -5,7 +5,7 @@ use afterimage_engine::{Index, NodeId, Term};
 use super::fields::{Line, Visit};
 use super::text::Problem;
 use super::words::{DATA_BYTES_MAX, POSITION_MAX, Word, quote};
-use super::{Action, Side, StoreEntry, StoreOp, Target};
+use super::{Action, Ask, Cluster, Side, StoreEntry, StoreOp, Target};
 use crate::disk::{
     CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, OpKind, Pattern,
 };
@@ -27,6 +27,13 @@ impl Action {
             Action::Evict { .. } => "evict",
             Action::Slow { .. } => "slow",
             Action::Damage { damage, .. } => damage_name(damage),
+            Action::Ask { ask, .. } => match ask {
+                Ask::AddLearner => "add_learner",
+                Ask::Promote => "promote",
+                Ask::Remove => "remove",
+                Ask::Transfer => "transfer",
+            },
+            Action::Lose { .. } => "lose",
             Action::Store(op) => match op {
                 StoreOp::Append { .. } => "append",
                 StoreOp::Truncate { .. } => "truncate",
@@ -52,8 +59,29 @@ impl Action {
         }
     }
 
+    /// Whom the step aims at, if it aims at one node.
+    pub fn target(&self) -> Option<Target> {
+        self.clone().target_mut().copied()
+    }
+
+    /// As [`Action::target`].
+    pub fn target_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Action::Crash { target, .. }
+            | Action::Kill { target, .. }
+            | Action::Fail { target, .. }
+            | Action::Full { target, .. }
+            | Action::Evict { target }
+            | Action::Damage { target, .. }
+            | Action::Slow { target, .. }
+            | Action::Ask { target, .. }
+            | Action::Lose { target } => Some(target),
+            Action::Partition { .. } | Action::Store(_) => None,
+        }
+    }
+
     /// Rules over more than one field.
-    pub(super) fn check(&self, nodes: u32) -> Result<(), Problem> {
+    pub(super) fn check(&self, cluster: &Cluster) -> Result<(), Problem> {
         let beyond = |what: &str, found: String, allowed: String| {
             Err(Problem::Invalid {
                 what: what.to_string(),
@@ -61,6 +89,7 @@ impl Action {
                 allowed,
             })
         };
+        let nodes = cluster.nodes + cluster.spares;
         let member = |id: &NodeId| id.0 <= u64::from(nodes);
         let members = || format!("members n1 to n{nodes}, as many as `cluster` says");
         match self {
@@ -68,16 +97,6 @@ impl Action {
                 Side::Nodes(ids) if !ids.iter().all(member) => {
                     beyond("side", side.print(), members())
                 }
-                _ => Ok(()),
-            },
-            Action::Crash { target, .. }
-            | Action::Kill { target, .. }
-            | Action::Fail { target, .. }
-            | Action::Full { target, .. }
-            | Action::Evict { target }
-            | Action::Damage { target, .. }
-            | Action::Slow { target, .. } => match target {
-                Target::Node(id) if !member(id) => beyond("target", id.print(), members()),
                 _ => Ok(()),
             },
             Action::Store(StoreOp::Append { entries }) => {
@@ -99,7 +118,10 @@ impl Action {
                 }
                 Ok(())
             }
-            Action::Store(_) => Ok(()),
+            _ => match self.target() {
+                Some(Target::Node(id)) if !member(&id) => beyond("target", id.print(), members()),
+                _ => Ok(()),
+            },
         }
     }
 }
@@ -149,7 +171,21 @@ pub(super) fn cluster_actions() -> Vec<Action> {
             target,
             damage: damage(DamageKind::Unreadable),
         },
+        ask(Ask::AddLearner),
+        ask(Ask::Promote),
+        ask(Ask::Remove),
+        ask(Ask::Transfer),
+        Action::Lose { target },
     ]
+}
+
+fn ask(ask: Ask) -> Action {
+    Action::Ask {
+        ask,
+        target: Target::Leader,
+        stop: false,
+        for_ms: 3000,
+    }
 }
 
 /// Each action of a plan for one store, with the defaults of its keys.
@@ -324,6 +360,19 @@ impl Line for Action {
                 v.number("factor", factor, 1..=1_000_000)?;
                 v.number("for", for_ms, 0..=HOUR_MS)
             }
+            Action::Ask {
+                ask,
+                target,
+                stop,
+                for_ms,
+            } => {
+                v.word("target", target)?;
+                if *ask == Ask::Remove {
+                    v.flag("stop", stop)?;
+                }
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::Lose { target } => v.word("target", target),
             Action::Store(op) => op.visit(v),
         }
     }

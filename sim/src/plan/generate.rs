@@ -7,16 +7,41 @@
 
 mod aims;
 mod faults;
+mod members;
 mod store;
 mod workload;
 
+use self::faults::Kind;
 use super::{Cluster, Disk, Net, Plan, STORE, Workload};
 use crate::disk::Profile;
 use crate::explore;
 use crate::rng::{Ratio, SimRng};
 
-/// The scenarios of clusters with generated plans, and their number of members.
-const MEMBERS: &[(&str, u32)] = &[("raft-3", 3), ("raft-5", 5)];
+/// A scenario of clusters with generated plans.
+struct Shape {
+    name: &'static str,
+    nodes: u32,
+    /// Kinds of faults that it has besides those of all.
+    kinds: &'static [Kind],
+}
+
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: "raft-3",
+        nodes: 3,
+        kinds: &[],
+    },
+    Shape {
+        name: "raft-5",
+        nodes: 5,
+        kinds: &[],
+    },
+    Shape {
+        name: "membership-5",
+        nodes: 5,
+        kinds: &Kind::OF_MEMBERS,
+    },
+];
 
 /// No plans can be generated for a scenario of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +51,7 @@ pub struct UnknownScenario {
 }
 
 fn known() -> String {
-    let clusters = MEMBERS.iter().map(|(name, _)| *name);
+    let clusters = SHAPES.iter().map(|shape| shape.name);
     let workloads = explore::store::SCENARIOS.iter().map(|s| s.name);
     let names: Vec<&str> = clusters.chain([STORE]).chain(workloads).collect();
     names.join(", ")
@@ -40,13 +65,16 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     if let Some(workload) = explore::store::find(scenario) {
         return Ok(workload::draw(workload, seed));
     }
-    let Some((_, members)) = MEMBERS.iter().find(|(name, _)| *name == scenario) else {
+    let Some(shape) = SHAPES.iter().find(|shape| shape.name == scenario) else {
         return Err(UnknownScenario {
             name: scenario.to_string(),
         });
     };
-    let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), *members);
-    let steps = faults::draw(seed, &cluster);
+    let mut cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), shape.nodes);
+    if !shape.kinds.is_empty() {
+        cluster.spares = SimRng::new(seed, "plan/spares").between(2, 4) as u32;
+    }
+    let steps = faults::draw(seed, &cluster, shape.kinds);
     Ok(Plan {
         scenario: scenario.to_string(),
         seed,
@@ -90,6 +118,7 @@ fn ratio(numerator: u32, denominator: u32) -> Ratio {
 fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
     Cluster {
         nodes,
+        spares: 0,
         // Elections after 160 to 600 ms, heartbeats every 20 to 80 ms.
         tick_ms: *rng.pick(&[10, 20, 20]),
         election_ticks: *rng.pick(&[8, 10, 12, 15]),

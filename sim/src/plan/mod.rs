@@ -44,8 +44,11 @@ pub struct Plan {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// Members, named n1, n2, ...
+    /// Members at the beginning, named n1, n2, ...
     pub nodes: u32,
+    /// So many more are ready to join, the next names on. They start when they
+    /// are added for the first time.
+    pub spares: u32,
     pub tick_ms: u32,
     pub election_ticks: u32,
     pub heartbeat_ticks: u32,
@@ -175,8 +178,32 @@ pub enum Action {
         factor: u64,
         for_ms: u64,
     },
+    /// An operator asks whoever leads, again and again until it is done, or for so
+    /// long. Other asks may go on at the same time.
+    Ask {
+        ask: Ask,
+        target: Target,
+        /// Once it is removed, it is stopped for good.
+        stop: bool,
+        for_ms: u64,
+    },
+    /// The target's disk is gone, and the target with it: whoever takes its place
+    /// is a new member. Not done where too few sound voters would be left.
+    Lose { target: Target },
     /// An action of a plan for one store.
     Store(StoreOp),
+}
+
+/// What an operator asks of a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    AddLearner,
+    /// A learner becomes a voter, once it has caught up.
+    Promote,
+    /// Not done where too few sound voters would be left.
+    Remove,
+    /// The leadership goes to the target.
+    Transfer,
 }
 
 /// What is done to, or with, one store that nobody else uses. Like every step

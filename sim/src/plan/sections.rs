@@ -19,6 +19,7 @@ impl Default for Cluster {
     fn default() -> Self {
         Cluster {
             nodes: 3,
+            spares: 0,
             tick_ms: 10,
             election_ticks: 15,
             heartbeat_ticks: 3,
@@ -37,6 +38,7 @@ impl Default for Cluster {
 impl Line for Cluster {
     fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
         v.number("nodes", &mut self.nodes, 1..=super::words::NODES_MAX)?;
+        v.number("spares", &mut self.spares, 0..=super::words::SPARES_MAX)?;
         v.number("tick_ms", &mut self.tick_ms, 1..=1000)?;
         v.number("election_ticks", &mut self.election_ticks, 2..=1000)?;
         v.number("heartbeat_ticks", &mut self.heartbeat_ticks, 1..=999)?;

@@ -14,6 +14,8 @@
 //! s7 kill follower.1 down=200              # without @: at 0
 //! s8 @2000 fail n1 op=sync nth=2 fault=eio
 //! s9 @2500 rot n3 file=log-* sector=2 bit=17
+//! s10 @3000 add_learner n4 for=2000        # a spare: cluster nodes=3 spares=1
+//! s11 @3500 remove leader stop for=4000
 //! ```
 //!
 //! `scenario` is the only section that must be there. A key that is left out
@@ -268,11 +270,10 @@ impl Parser {
             });
         };
         fields::read(&mut action, fields)?;
-        let nodes = self
-            .cluster
-            .as_ref()
-            .map_or(Cluster::default().nodes, |c| c.nodes);
-        action.check(nodes)?;
+        match &self.cluster {
+            Some(cluster) => action.check(cluster)?,
+            None => action.check(&Cluster::default())?,
+        }
         if !self.ids.insert(id) {
             return Err(Problem::Duplicate {
                 what: format!("step `s{id}`"),

@@ -6,8 +6,10 @@ use super::{Side, StoreEntry, Target};
 use crate::disk::{CrashPoint, FaultKind, Keep, Pattern, Profile};
 use crate::rng::Ratio;
 
-/// A cluster's members at the most.
+/// A cluster's members at the beginning, at the most, and its spares.
 pub(super) const NODES_MAX: u64 = 7;
+pub(super) const SPARES_MAX: u64 = 7;
+const NAMES_MAX: u64 = NODES_MAX + SPARES_MAX;
 /// Indexes and terms stay far from where adding to them could overflow.
 pub(super) const POSITION_MAX: u64 = 1 << 40;
 /// One value, entry or snapshot, and one batch of entries: as much as a run can
@@ -101,9 +103,9 @@ impl Word for NodeId {
     fn read(text: &str) -> Result<Self, String> {
         text.strip_prefix('n')
             .and_then(|number| number.parse().ok())
-            .filter(|n| (1..=NODES_MAX).contains(n))
+            .filter(|n| (1..=NAMES_MAX).contains(n))
             .map(NodeId)
-            .ok_or_else(|| format!("a member, n1 to n{NODES_MAX}"))
+            .ok_or_else(|| format!("a member, n1 to n{NAMES_MAX}"))
     }
 }
 
@@ -124,7 +126,7 @@ impl Word for Target {
         }
         text.strip_prefix("follower.")
             .and_then(|number| number.parse().ok())
-            .filter(|n| u64::from(*n) < NODES_MAX)
+            .filter(|n| u64::from(*n) < NAMES_MAX)
             .map(Target::Follower)
             .ok_or_else(|| "a member such as n1, leader, or follower.0".to_string())
     }

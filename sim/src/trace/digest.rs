@@ -254,6 +254,10 @@ impl Bytes {
                 self.u8(19);
                 self.contents(contents);
             }
+            What::Members(membership) => {
+                self.u8(20);
+                self.membership(membership);
+            }
         }
     }
 
@@ -348,6 +352,11 @@ impl Bytes {
                 self.u8(19);
                 self.str(what);
             }
+            Event::MembershipChanged { index, membership } => {
+                self.u8(21);
+                self.index(*index);
+                self.membership(membership);
+            }
         }
     }
 
@@ -387,10 +396,15 @@ impl Bytes {
         let SnapshotMeta {
             last_index,
             last_term,
-            membership: Membership { voters, learners },
+            membership,
         } = meta;
         self.index(*last_index);
         self.term(*last_term);
+        self.membership(membership);
+    }
+
+    fn membership(&mut self, membership: &Membership) {
+        let Membership { voters, learners } = membership;
         self.list(voters, |b, n| b.node(*n));
         self.list(learners, |b, n| b.node(*n));
     }

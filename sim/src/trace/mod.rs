@@ -2,6 +2,7 @@
 //! digest, the `sometimes` counters and the judges. No addresses, no wall time,
 //! no random numbers.
 
+mod changes;
 mod digest;
 mod history;
 mod names;
@@ -17,7 +18,7 @@ pub use text::Style;
 
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;
-use afterimage_engine::{EntryId, Event, HardState, Index, NodeId, Term};
+use afterimage_engine::{EntryId, Event, HardState, Index, Membership, NodeId, Term};
 
 use crate::disk;
 
@@ -49,6 +50,8 @@ pub struct Contents {
 
 #[derive(Debug, Clone)]
 pub enum What {
+    /// Who takes part at the very beginning. Comes first.
+    Members(Membership),
     /// A decision of the engine or the node.
     Engine(Event),
     /// A file operation of a node's disk.

@@ -4,9 +4,8 @@
 use afterimage_engine::NodeId;
 
 use super::clients::Client;
-use super::member::Life;
+use super::member::{Life, Part};
 use super::{Happening, Subject, World};
-use crate::check::Harm;
 use crate::disk::Fates;
 use crate::rng::Ratio;
 use crate::trace::What;
@@ -19,8 +18,11 @@ impl<S: Subject> World<S> {
     pub(super) async fn heal(&mut self) {
         self.healed = true;
         self.net.heal();
-        for id in (1..=self.nodes()).map(NodeId) {
+        for id in (1..=self.machines()).map(NodeId) {
             let member = self.member(id);
+            if member.part != Part::Active {
+                continue;
+            }
             member.disk.disarm_crash();
             member.disk.disarm_fails();
             member.disk.limit_space(None);
@@ -58,7 +60,7 @@ impl<S: Subject> World<S> {
             return;
         }
         self.record(None, What::Converged { within_us });
-        for id in (1..=self.nodes()).map(NodeId) {
+        for id in (1..=self.machines()).map(NodeId) {
             if !self.member(id).is_up() {
                 continue;
             }
@@ -78,22 +80,25 @@ impl<S: Subject> World<S> {
         self.finished = true;
     }
 
-    /// A member whose disk went bad need not come up again, nor stay up.
-    fn is_sound(&self, id: NodeId) -> bool {
-        self.recorder.model().node(id).harm == Harm::None
-    }
-
     fn has_converged(&self) -> bool {
         let Some(leader) = self.leader() else {
             return false;
         };
+        let model = self.recorder.model();
+        let newest = model.members.as_ref().map(|(_, membership)| membership);
+        let own = model.node(leader).membership.as_ref().map(|(_, m)| m);
+        // A change that is under way comes to its end first.
+        if newest != own {
+            return false;
+        }
         let status = self.members[leader.0 as usize - 1].status;
         // Every client has its answer, the witness among them.
         self.clients.iter().all(|c| c.outstanding.is_none())
             && self
                 .members
                 .iter()
-                .filter(|m| self.is_sound(m.id))
+                // One whose disk went bad need not come up again, nor stay up.
+                .filter(|m| model.is_member(m.id) && model.is_sound(m.id))
                 .all(|m| {
                     m.is_up()
                         && m.status.term == status.term

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use afterimage_engine::{Error, Host, NodeId};
 use madsim::runtime::Handle;
 
-use super::member::{Life, Member};
+use super::member::{Life, Member, Part};
 use super::replica::{Command, DIR, Mailbox, Status, process};
 use super::{Happening, Subject, World};
 use crate::disk::{CrashTrigger, SimFs, is_corruption, is_excused};
@@ -36,6 +36,10 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         process: handle.create_node().name(format!("n{id}")).build().id(),
         incarnation: 0,
         life: Life::Down,
+        part: match id.0 <= u64::from(plan.cluster.nodes) {
+            true => Part::Active,
+            false => Part::Spare,
+        },
         status: Status::default(),
         due: Default::default(),
         armed: None,
@@ -56,7 +60,8 @@ impl<S: Subject> World<S> {
 
     /// Starts the process: a new incarnation opens its store.
     pub(super) async fn boot(&mut self, node: NodeId) {
-        if self.member(node).life != Life::Down {
+        let member = self.member(node);
+        if member.life != Life::Down || member.part != Part::Active {
             return;
         }
         let config = self.config(node);
@@ -244,7 +249,7 @@ impl<S: Subject> World<S> {
     /// Ends all processes and lets madsim forget them: a runtime that is
     /// dropped with live nodes leaks them.
     pub(super) async fn tear_down(&mut self) {
-        for id in 1..=self.nodes() {
+        for id in 1..=self.machines() {
             self.stop_process(NodeId(id)).await;
         }
         madsim::time::sleep(std::time::Duration::from_secs(60)).await;

@@ -19,6 +19,7 @@ pub(super) struct Member<S> {
     /// Counts the boots; what was due for an earlier one is void.
     pub incarnation: u64,
     pub life: Life,
+    pub part: Part,
     pub status: Status,
     /// Which tasks have their next step in the queue.
     pub due: [bool; Task::ALL.len()],
@@ -35,6 +36,16 @@ pub(super) struct Member<S> {
     pub failed_opens: u32,
     /// The disk has nothing pending: its power was cut and nobody wrote since.
     pub settled: bool,
+}
+
+/// Whether the machine is to run at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A spare that nobody has asked for.
+    Spare,
+    Active,
+    /// Stopped for good, or its disk is gone.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,22 +12,23 @@ mod life;
 mod member;
 mod nemesis;
 mod net;
+mod operator;
 mod queue;
 mod replica;
 
 use std::time::Duration;
 
-use afterimage_engine::Membership;
-use afterimage_engine::NodeId;
 use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task};
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
+use afterimage_engine::{Membership, NodeId};
 use madsim::runtime::{Handle, Runtime};
 
 use self::clients::{Client, Outstanding};
 use self::member::{Life, Member};
 use self::nemesis::End;
 use self::net::SimNet;
+use self::operator::Wish;
 use self::queue::Queue;
 use self::replica::{Command, Outcome};
 use crate::check::Judges;
@@ -96,6 +97,7 @@ enum Happening {
     },
     Step(usize),
     End(End),
+    Ask(Wish),
     Heal,
     Look,
 }
@@ -150,7 +152,8 @@ pub(super) struct World<S> {
 impl<S: Subject> World<S> {
     fn new(plan: &Plan, options: &RunOptions) -> Self {
         let handle = Handle::current();
-        let members = (1..=u64::from(plan.cluster.nodes))
+        let machines = plan.cluster.nodes + plan.cluster.spares;
+        let members = (1..=u64::from(machines))
             .map(|id| life::new_member(&handle, plan, NodeId(id)))
             .collect();
         let writers = u64::from(plan.workload.clients);
@@ -170,6 +173,8 @@ impl<S: Subject> World<S> {
             healed: false,
             finished: false,
         };
+        let founders = world.founders();
+        world.record(None, What::Members(founders));
         // The steps come first in the queue: one at 0 is carried out before the boots.
         for (at, step) in plan.steps.iter().enumerate() {
             world.queue.push(step.at_ms * 1000, Happening::Step(at));
@@ -245,13 +250,27 @@ impl<S: Subject> World<S> {
             Happening::Client { at, event } => self.client(at, event).await,
             Happening::Step(at) => self.begin(at).await,
             Happening::End(end) => self.end(end),
+            Happening::Ask(wish) => self.ask(wish).await,
             Happening::Heal => self.heal().await,
             Happening::Look => self.look().await,
         }
     }
 
+    /// Members at the beginning.
     fn nodes(&self) -> u64 {
         u64::from(self.plan.cluster.nodes)
+    }
+
+    /// Those and the spares.
+    fn machines(&self) -> u64 {
+        self.members.len() as u64
+    }
+
+    fn founders(&self) -> Membership {
+        Membership {
+            voters: (1..=self.nodes()).map(NodeId).collect(),
+            learners: Vec::new(),
+        }
     }
 
     fn member(&mut self, id: NodeId) -> &mut Member<S> {
@@ -513,9 +532,9 @@ impl<S: Subject> World<S> {
 
     /// Sends the outstanding operation (again).
     fn attempt(&mut self, at: usize) {
-        let nodes = self.nodes();
+        let machines = self.machines();
         let client = &mut self.clients[at];
-        let node = client.target(nodes);
+        let node = client.target(machines);
         let sequence = client.sequence;
         let Some(outstanding) = &mut client.outstanding else {
             return;
@@ -569,9 +588,10 @@ impl<S: Subject> World<S> {
         let mutants = self.options.mutant.map(|m| m.engine()).unwrap_or_default();
         NodeConfig {
             id,
-            membership: Membership {
-                voters: (1..=self.nodes()).map(NodeId).collect(),
-                learners: Vec::new(),
+            // A spare learns from a leader who takes part.
+            membership: match id.0 <= self.nodes() {
+                true => self.founders(),
+                false => Membership::default(),
             },
             store: Options {
                 segment_bytes: cluster.segment_bytes,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use afterimage_engine::{Event, NodeId, Phase};
 
-use super::member::Life;
+use super::member::{Life, Part};
 use super::{Happening, Subject, World};
 use crate::disk::{CrashTrigger, Damage, Fates};
 use crate::plan::{Action, Side, Target};
@@ -21,6 +21,8 @@ pub(super) enum End {
 }
 
 const MS: u64 = 1000;
+/// Why an operator does not do it.
+pub(super) const TOO_FEW: &str = "too few sound voters";
 
 impl<S: Subject> World<S> {
     /// Begins step number `at` of the plan.
@@ -128,6 +130,14 @@ impl<S: Subject> World<S> {
                     format!("n{node}: disk {factor} times as slow")
                 }
             },
+            Action::Ask { ask, target, .. } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => self.wish(at, ask, node),
+            },
+            Action::Lose { target } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => self.lose(node).await,
+            },
             Action::Store(_) => "skip: for a single store".to_owned(),
         };
         let id = step.id;
@@ -155,34 +165,33 @@ impl<S: Subject> World<S> {
     /// The node that the step aims at, written back into the plan.
     fn aim(&mut self, at: usize, target: Target) -> Option<NodeId> {
         let node = match target {
-            Target::Node(id) => Some(id).filter(|id| id.0 >= 1 && id.0 <= self.nodes()),
+            Target::Node(id) => Some(id).filter(|id| id.0 >= 1 && id.0 <= self.machines()),
             Target::Leader => self.leader(),
             Target::Follower(n) => {
                 let leader = self.leader();
-                let others: Vec<_> = self
-                    .members
-                    .iter()
-                    .map(|m| m.id)
-                    .filter(|&id| Some(id) != leader)
-                    .collect();
+                let others: Vec<_> = self.active().filter(|&id| Some(id) != leader).collect();
                 others.get(n as usize % others.len().max(1)).copied()
             }
         }?;
-        match &mut self.plan.steps[at].action {
-            Action::Crash { target, .. }
-            | Action::Kill { target, .. }
-            | Action::Fail { target, .. }
-            | Action::Full { target, .. }
-            | Action::Evict { target }
-            | Action::Damage { target, .. }
-            | Action::Slow { target, .. } => *target = Target::Node(node),
-            Action::Partition { .. } | Action::Store(_) => {}
+        if let Some(target) = self.plan.steps[at].action.target_mut() {
+            *target = Target::Node(node);
         }
         Some(node)
     }
 
+    /// Those that are to run.
+    fn active(&self) -> impl Iterator<Item = NodeId> {
+        let active = self.members.iter().filter(|m| m.part == Part::Active);
+        active.map(|m| m.id)
+    }
+
     fn damage(&mut self, at: usize, node: NodeId, damage: &Damage) -> String {
         let draw = hash(&[self.plan.seed, u64::from(self.plan.steps[at].id)]);
+        // Which disks a plan without spares may harm, it says itself.
+        let sound = self.recorder.model().is_sound(node);
+        if self.plan.cluster.spares > 0 && sound && !self.may_lose(node) {
+            return format!("skip: {TOO_FEW} without n{node}");
+        }
         let Some(damage) = self.member(node).disk.damage(damage, draw) else {
             return "skip: nothing to harm".to_owned();
         };
@@ -196,15 +205,14 @@ impl<S: Subject> World<S> {
 
     fn partition(&mut self, at: usize, side: Side, one_way: bool, for_ms: u64) -> String {
         let leader = self.leader();
-        let minority = (self.nodes() - 1) / 2;
+        let minority = (self.active().count() as u64).saturating_sub(1) / 2;
         let nodes: Vec<NodeId> = match (side, leader) {
             (Side::Nodes(nodes), _) => nodes,
             (_, None) => return "skip: no leader now".to_owned(),
             (Side::Leader, Some(leader)) => vec![leader],
             (Side::LeaderMinority, Some(leader)) => {
                 // In ascending order, as the plan's text wants it.
-                let ids = self.members.iter().map(|m| m.id);
-                let friends = ids.filter(|&id| id != leader);
+                let friends = self.active().filter(|&id| id != leader);
                 let with = friends.take((minority as usize).saturating_sub(1));
                 let mut nodes: Vec<_> = std::iter::once(leader).chain(with).collect();
                 nodes.sort_unstable();

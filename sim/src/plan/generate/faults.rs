@@ -28,7 +28,7 @@ const PHASES: [Phase; 6] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A group of members is cut off.
     Partition,
     /// One node's power goes, at an operation aimed at.
@@ -62,6 +62,12 @@ enum Kind {
     ReadOnly,
     /// Sectors of some members go bad.
     Decay,
+    /// Members join and leave.
+    Membership,
+    /// The leadership is handed over.
+    Handover,
+    /// A disk is lost, and somebody new takes its member's place.
+    LostDisk,
 }
 
 /// What a member's disk may lose without anybody being deceived: a store that
@@ -94,6 +100,8 @@ impl Kind {
     ];
     /// Kinds of which one seed in so many has one; whether, each draws itself.
     const RARE: [(Kind, u32); 2] = [(Kind::ReadOnly, 4), (Kind::Decay, 8)];
+    /// Kinds of scenarios with spares; each is on in three seeds out of four.
+    pub(super) const OF_MEMBERS: [Kind; 3] = [Kind::Membership, Kind::Handover, Kind::LostDisk];
     /// Kinds that have an effect whatever the workload does: a seed has one of
     /// them, so that its run is not vacuous.
     const CERTAIN: [Kind; 4] = [Kind::Partition, Kind::Crash, Kind::PowerLoss, Kind::Kill];
@@ -117,6 +125,9 @@ impl Kind {
             Kind::Slow => "slow",
             Kind::ReadOnly => "read-only",
             Kind::Decay => "decay",
+            Kind::Membership => "membership",
+            Kind::Handover => "handover",
+            Kind::LostDisk => "lost-disk",
         }
     }
 
@@ -132,24 +143,34 @@ impl Kind {
             Kind::PowerLoss | Kind::Absence | Kind::Churn => (5000, 12_000),
             Kind::Full | Kind::Slow | Kind::ReadOnly => (4000, 10_000),
             Kind::Decay => (8000, 20_000),
+            Kind::Membership => (800, 4000),
+            Kind::Handover => (1500, 6000),
+            Kind::LostDisk => (6000, 15_000),
         }
     }
 }
 
 /// The steps of `seed`, at least one, in order of their times.
-pub(super) fn draw(seed: u64, cluster: &Cluster) -> Vec<Step> {
+pub(super) fn draw(seed: u64, cluster: &Cluster, more: &[Kind]) -> Vec<Step> {
     let mut placed: Vec<(u64, Action)> = Vec::new();
     let mut kinds = enabled(&mut SimRng::new(seed, "plan/kinds"));
     for (kind, one_in) in Kind::RARE {
         let mut rng = SimRng::new(seed, &format!("plan/kinds/{}", kind.name()));
         kinds.extend(rng.chance(ratio(1, one_in)).then_some(kind));
     }
+    for kind in more {
+        let mut rng = SimRng::new(seed, &format!("plan/kinds/{}", kind.name()));
+        kinds.extend(rng.chance(ratio(3, 4)).then_some(*kind));
+    }
+    let mut last_spare = u64::from(cluster.nodes);
     for kind in kinds {
         let rng = SimRng::new(seed, &format!("plan/faults/{}", kind.name()));
         let mut drawer = Drawer {
             rng,
             nodes: u64::from(cluster.nodes),
+            machines: u64::from(cluster.nodes + cluster.spares),
             victims: Vec::new(),
+            last_spare: &mut last_spare,
             placed: &mut placed,
         };
         drawer.draw(kind, cluster.duration_ms);
@@ -176,9 +197,13 @@ fn enabled(rng: &mut SimRng) -> Vec<Kind> {
 }
 
 /// Places the faults of one kind.
-struct Drawer<'a> {
-    rng: SimRng,
-    nodes: u64,
+pub(super) struct Drawer<'a> {
+    pub(super) rng: SimRng,
+    pub(super) nodes: u64,
+    /// Those and the spares.
+    pub(super) machines: u64,
+    /// The last spare that a step has added.
+    pub(super) last_spare: &'a mut u64,
     /// Whose disks may go bad.
     victims: Vec<Target>,
     placed: &'a mut Vec<(u64, Action)>,
@@ -240,6 +265,9 @@ impl Drawer<'_> {
             Kind::Full => self.full(at_ms),
             Kind::ReadOnly => self.read_only(at_ms),
             Kind::Decay => self.decay(at_ms),
+            Kind::Membership => self.membership(at_ms),
+            Kind::Handover => self.handover(at_ms),
+            Kind::LostDisk => self.lost_disk(at_ms),
             Kind::Slow => {
                 let target = self.target();
                 let factor = self.rng.between(3, 50);
@@ -256,7 +284,7 @@ impl Drawer<'_> {
         }
     }
 
-    fn push(&mut self, at_ms: u64, action: Action) {
+    pub(super) fn push(&mut self, at_ms: u64, action: Action) {
         self.placed.push((at_ms, action));
     }
 
@@ -312,7 +340,7 @@ impl Drawer<'_> {
     /// At one moment, or each within its next few operations.
     fn power_loss(&mut self, at_ms: u64) {
         let at_once = self.rng.chance(ratio(1, 2));
-        for n in 1..=self.nodes {
+        for n in 1..=self.machines {
             let target = Target::Node(NodeId(n));
             let down_ms = self.rng.between(50, 600);
             let trigger = if at_once {
@@ -502,7 +530,7 @@ impl Drawer<'_> {
     }
 
     /// Mostly short; at times long enough to be left behind.
-    fn down_ms(&mut self) -> u64 {
+    pub(super) fn down_ms(&mut self) -> u64 {
         if self.rng.chance(ratio(1, 6)) {
             self.rng.between(1500, 4000)
         } else {
@@ -510,11 +538,11 @@ impl Drawer<'_> {
         }
     }
 
-    fn member(&mut self) -> Target {
-        Target::Node(NodeId(self.rng.between(1, self.nodes)))
+    pub(super) fn member(&mut self) -> Target {
+        Target::Node(NodeId(self.rng.between(1, self.machines)))
     }
 
-    fn target(&mut self) -> Target {
+    pub(super) fn target(&mut self) -> Target {
         match self.rng.below(5) {
             0 | 1 => Target::Leader,
             2 | 3 => Target::Follower(self.rng.below(self.nodes - 1) as u32),

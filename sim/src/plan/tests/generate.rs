@@ -1,16 +1,17 @@
 use std::collections::BTreeSet;
 
-use super::drawn;
+use super::{SCENARIOS, drawn};
 use crate::plan::{Action, Plan, Side, Step, Target, generate};
 
 #[test]
 fn a_drawn_plan_has_faults_within_its_time() {
     let mut names = BTreeSet::new();
     for seed in 0..1000 {
-        for raft_5 in [false, true] {
-            let plan = drawn(raft_5, seed);
+        for scenario in SCENARIOS {
+            let drawn = || generate(scenario, seed).unwrap();
+            let plan = drawn();
             assert!(!plan.steps.is_empty(), "seed {seed} has no fault");
-            assert!(plan.steps.len() < 150, "seed {seed}: {}", plan.steps.len());
+            assert!(plan.steps.len() < 250, "seed {seed}: {}", plan.steps.len());
             assert!(plan.steps.is_sorted_by_key(|step| step.at_ms));
             assert!(
                 plan.steps
@@ -19,19 +20,24 @@ fn a_drawn_plan_has_faults_within_its_time() {
             );
             // What is out of bounds would not read back.
             assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "seed {seed}");
-            assert_eq!(drawn(raft_5, seed), plan, "seed {seed} drawn twice");
+            assert_eq!(drawn(), plan, "seed {seed} drawn twice");
             names.extend(plan.steps.iter().map(|step| step.action.name()));
         }
     }
     let all = [
+        "add_learner",
         "crash",
         "evict",
         "fail",
         "full",
         "kill",
+        "lose",
         "partition",
+        "promote",
+        "remove",
         "rot",
         "slow",
+        "transfer",
         "unreadable",
     ];
     assert_eq!(names, BTreeSet::from(all));
@@ -103,11 +109,35 @@ fn a_random_side_is_a_proper_part() {
     }
 }
 
+/// A kind that a scenario does not have takes no step, and no draw, of another.
+#[test]
+fn members_change_where_a_scenario_says_so() {
+    let asks = |plan: &Plan| {
+        let steps = plan.steps.iter();
+        let members =
+            |step: &&Step| matches!(step.action, Action::Ask { .. } | Action::Lose { .. });
+        steps.filter(members).count()
+    };
+    let mut with = 0;
+    for seed in 0..100 {
+        assert_eq!(
+            (asks(&drawn(true, seed)), drawn(true, seed).cluster.spares),
+            (0, 0)
+        );
+        let mut plan = generate("membership-5", seed).unwrap();
+        assert!((2..=4).contains(&plan.cluster.spares));
+        with += usize::from(asks(&plan) > 0);
+        plan.cluster.spares = 0;
+        assert_eq!(plan.cluster, drawn(true, seed).cluster);
+        assert_eq!(plan.net, drawn(true, seed).net);
+    }
+    assert!(with > 90, "{with} of 100 plans");
+}
+
 #[test]
 fn unknown_scenarios_are_named() {
     let error = generate("raft-4", 0).unwrap_err().to_string();
-    let expected =
-        "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, store, append";
+    let expected = "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, membership-5, store, append";
     assert!(error.starts_with(expected), "{error}");
 }
 

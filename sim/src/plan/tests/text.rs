@@ -152,7 +152,7 @@ fn the_defaults_of_version_1() {
     let plan: Plan = "plan 1\nscenario raft-3".parse().unwrap();
     assert_eq!(
         fields::print(&plan.cluster).join(" "),
-        "nodes=3 tick_ms=10 election_ticks=15 heartbeat_ticks=3 segment_bytes=4096 \
+        "nodes=3 spares=0 tick_ms=10 election_ticks=15 heartbeat_ticks=3 segment_bytes=4096 \
          chunk_bytes=1024 cache_bytes=65536 append_bytes_max=4096 inflight_max=8 \
          snapshot_every=100 duration_ms=20000 converge_ms=10000"
     );
@@ -272,7 +272,8 @@ fn refusals_of_steps() {
     check_line(
         "s1 explode n1",
         "line 3: unknown action `explode`; \
-         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable",
+         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, add_learner, \
+         promote, remove, transfer, lose",
     );
     check_line(
         "s1 append 1/1:8",
