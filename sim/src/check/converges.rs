@@ -15,6 +15,8 @@ use crate::verdict::{Invariant::Converges as RULE, Violation};
 #[derive(Default, Clone)]
 pub struct Converges {
     healed: bool,
+    /// Only of these anything is asked.
+    core: Option<Vec<NodeId>>,
     converged: bool,
     finals: BTreeMap<NodeId, Final>,
 }
@@ -30,16 +32,28 @@ struct Final {
 impl Judge for Converges {
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
         match (&record.what, record.node) {
-            (What::Healed, _) => self.healed = true,
+            (What::Healed { core }, _) => {
+                self.healed = true;
+                if let Some(core) = core
+                    && !model.is_quorum(|id| core.contains(&id) && model.is_sound(id))
+                    && model.has_sound_quorum(None)
+                {
+                    return broken(RULE, "the core that is healed is no quorum");
+                }
+                self.core.clone_from(core);
+            }
             (What::Converged { within_us: None }, _) => {
                 if !model.has_sound_quorum(None) {
                     return Ok(());
                 }
-                return broken(RULE, format!("the cluster did not converge{}", down(model)));
+                return broken(
+                    RULE,
+                    format!("the cluster did not converge{}", self.down(model)),
+                );
             }
             (What::Converged { within_us: Some(_) }, _) => {
                 self.converged = true;
-                let down = down(model);
+                let down = self.down(model);
                 if !down.is_empty() {
                     return broken(RULE, format!("said to have converged{down}"));
                 }
@@ -79,11 +93,32 @@ impl Judge for Converges {
 }
 
 impl Converges {
+    /// Whether the node must be there in the end, and agree.
+    fn owes(&self, model: &Model, id: NodeId) -> bool {
+        let healed = self.core.as_ref().is_none_or(|core| core.contains(&id));
+        healed && model.is_member(id) && model.is_sound(id)
+    }
+
+    /// The nodes that should be up and are not, as the end of a sentence.
+    fn down(&self, model: &Model) -> String {
+        let down: Vec<String> = model
+            .nodes
+            .iter()
+            .filter(|(id, node)| node.state != State::Up && self.owes(model, **id))
+            .map(|(id, _)| format!("n{id}"))
+            .collect();
+        if down.is_empty() {
+            String::new()
+        } else {
+            format!(": {} not up", down.join(", "))
+        }
+    }
+
     fn agree(&self, model: &Model) -> Result<(), String> {
         if !self.converged {
             return Err("the run ended before the cluster converged".to_owned());
         }
-        let owes = |id: &NodeId| owes(model, *id);
+        let owes = |id: &NodeId| self.owes(model, *id);
         let mut nodes = model.nodes.keys().filter(|id| owes(id));
         if let Some(id) = nodes.find(|id| !self.finals.contains_key(id)) {
             return Err(format!("n{id} did not report its final state"));
@@ -116,26 +151,6 @@ impl Converges {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether the node must be there in the end, and agree.
-fn owes(model: &Model, id: NodeId) -> bool {
-    model.is_member(id) && model.is_sound(id)
-}
-
-/// The nodes that are not up, as the end of a sentence.
-fn down(model: &Model) -> String {
-    let down: Vec<String> = model
-        .nodes
-        .iter()
-        .filter(|(id, node)| node.state != State::Up && owes(model, **id))
-        .map(|(id, _)| format!("n{id}"))
-        .collect();
-    if down.is_empty() {
-        String::new()
-    } else {
-        format!(": {} not up", down.join(", "))
     }
 }
 
@@ -217,6 +232,22 @@ mod tests {
         // A spare that was added does.
         let added = start().changed(1, 1, &[1, 2, 3, 4]).committed(1, 1, 1);
         ends(added.boot(4).up(4, empty())).breaks_at_the_end(RULE);
+    }
+
+    #[test]
+    fn only_the_core_that_is_healed_owes_anything() {
+        let all = || {
+            let all = Stream::new().members(&[1, 2, 3]).boot(1).up(1, empty());
+            all.boot(2).up(2, empty()).boot(3).up(3, empty()).killed(3)
+        };
+        let ends = |stream: Stream| {
+            let stream = stream.converged(true);
+            stream.last(1, true, 1, 1, 7).last(2, false, 1, 1, 7)
+        };
+        ends(all().healed_core(&[1, 2])).passes();
+        all().healed_core(&[1, 2]).converged(false).breaks(RULE);
+        all().healed().converged(true).breaks(RULE);
+        all().healed_core(&[1]).breaks(RULE);
     }
 
     #[test]

@@ -130,17 +130,22 @@ impl Model {
     /// member has in its log behind it. If not, nothing can be asked: what was
     /// lost may be all that there was.
     pub fn has_sound_quorum(&self, but: Option<NodeId>) -> bool {
-        let sound = |id: &NodeId| Some(*id) != but && self.is_sound(*id);
+        self.is_quorum(|id| Some(id) != but && self.is_sound(id))
+    }
+
+    /// Whether these are more than half of the voters, in each membership that
+    /// may count.
+    pub fn is_quorum(&self, is: impl Fn(NodeId) -> bool) -> bool {
         let Some((committed_at, committed)) = &self.members else {
-            let sound = self.nodes.keys().filter(|id| sound(id));
-            return sound.count() * 2 > self.nodes.len();
+            let these = self.nodes.keys().filter(|id| is(**id));
+            return these.count() * 2 > self.nodes.len();
         };
-        let known = self.nodes.iter().filter(|(id, _)| sound(id));
+        let known = self.nodes.iter().filter(|(id, _)| self.is_sound(**id));
         let newer = known
             .filter_map(|(_, node)| node.membership.as_ref())
             .filter(|(at, _)| at > committed_at);
         let mut all = newer.map(|(_, m)| m).chain([committed]);
-        all.all(|m| m.voters.iter().filter(|id| sound(id)).count() * 2 > m.voters.len())
+        all.all(|m| m.voters.iter().filter(|id| is(**id)).count() * 2 > m.voters.len())
     }
 
     pub fn apply(&mut self, record: &Record) {

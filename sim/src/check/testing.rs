@@ -378,7 +378,12 @@ impl Stream {
 
     // --- its end
     pub fn healed(self) -> Self {
-        self.push(None, What::Healed)
+        self.push(None, What::Healed { core: None })
+    }
+    /// Only these are healed.
+    pub fn healed_core(self, core: &[u64]) -> Self {
+        let core = core.iter().copied().map(NodeId).collect();
+        self.push(None, What::Healed { core: Some(core) })
     }
     pub fn converged(self, yes: bool) -> Self {
         let within_us = yes.then_some(1);

@@ -34,6 +34,8 @@ impl Action {
                 Ask::Transfer => "transfer",
             },
             Action::Lose { .. } => "lose",
+            Action::Pause { .. } => "pause",
+            Action::Jump { .. } => "jump",
             Action::Store(op) => match op {
                 StoreOp::Append { .. } => "append",
                 StoreOp::Truncate { .. } => "truncate",
@@ -74,6 +76,8 @@ impl Action {
             | Action::Evict { target }
             | Action::Damage { target, .. }
             | Action::Slow { target, .. }
+            | Action::Pause { target, .. }
+            | Action::Jump { target, .. }
             | Action::Ask { target, .. }
             | Action::Lose { target } => Some(target),
             Action::Partition { .. } | Action::Store(_) => None,
@@ -97,6 +101,7 @@ impl Action {
                 Side::Nodes(ids) if !ids.iter().all(member) => {
                     beyond("side", side.print(), members())
                 }
+                Side::Bridge(id) if !member(id) => beyond("side", side.print(), members()),
                 _ => Ok(()),
             },
             Action::Store(StoreOp::Append { entries }) => {
@@ -134,6 +139,7 @@ pub(super) fn cluster_actions() -> Vec<Action> {
             side: Side::Leader,
             one_way: false,
             for_ms: 1000,
+            flap_ms: 0,
         },
         Action::Crash {
             target,
@@ -170,6 +176,15 @@ pub(super) fn cluster_actions() -> Vec<Action> {
         Action::Damage {
             target,
             damage: damage(DamageKind::Unreadable),
+        },
+        Action::Pause {
+            target,
+            for_ms: 500,
+        },
+        Action::Jump {
+            target,
+            by_ms: 1000,
+            back: false,
         },
         ask(Ask::AddLearner),
         ask(Ask::Promote),
@@ -303,10 +318,15 @@ impl Line for Action {
                 side,
                 one_way,
                 for_ms,
+                flap_ms,
             } => {
                 v.word("side", side)?;
                 v.flag("one_way", one_way)?;
-                v.number("for", for_ms, 0..=HOUR_MS)
+                v.number("for", for_ms, 0..=HOUR_MS)?;
+                if *flap_ms > 0 || v.given("flap") {
+                    v.number("flap", flap_ms, 0..=HOUR_MS)?;
+                }
+                Ok(())
             }
             Action::Crash {
                 target,
@@ -373,6 +393,19 @@ impl Line for Action {
                 v.number("for", for_ms, 0..=HOUR_MS)
             }
             Action::Lose { target } => v.word("target", target),
+            Action::Pause { target, for_ms } => {
+                v.word("target", target)?;
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::Jump {
+                target,
+                by_ms,
+                back,
+            } => {
+                v.word("target", target)?;
+                v.flag("back", back)?;
+                v.number("by", by_ms, 0..=HOUR_MS)
+            }
             Action::Store(op) => op.visit(v),
         }
     }

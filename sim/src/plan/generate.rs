@@ -7,15 +7,37 @@
 
 mod aims;
 mod faults;
+mod kind;
 mod members;
 mod store;
+mod swarm;
 mod workload;
 
-use self::faults::Kind;
-use super::{Cluster, Disk, Net, Plan, STORE, Workload};
+use self::kind::Kind;
+use super::{Cluster, Disk, Heal, Net, Plan, STORE, Workload};
 use crate::disk::Profile;
 use crate::explore;
 use crate::rng::{Ratio, SimRng};
+
+/// The scenario in which everything is drawn.
+pub const SWARM: &str = "swarm";
+
+/// As [`generate`], but any number of disks may go bad, and nothing is asked of the
+/// cluster in the end: for safety alone. Only plans of clusters have such disks.
+pub fn generate_unbounded(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
+    if scenario == SWARM {
+        return Ok(swarm::draw(seed, true));
+    }
+    let mut plan = generate(scenario, seed)?;
+    if let Some(shape) = SHAPES.iter().find(|shape| shape.name == scenario) {
+        plan.cluster.heal = Heal::Nobody;
+        let mut kinds = kind::kinds(seed, shape.kinds);
+        kinds.retain(|kind| *kind != Kind::Decay);
+        kinds.push(Kind::Decay);
+        plan.steps = faults::draw(seed, &plan.cluster, &kinds, faults::UNBOUNDED);
+    }
+    Ok(plan)
+}
 
 /// A scenario of clusters with generated plans.
 struct Shape {
@@ -53,7 +75,7 @@ pub struct UnknownScenario {
 fn known() -> String {
     let clusters = SHAPES.iter().map(|shape| shape.name);
     let workloads = explore::store::SCENARIOS.iter().map(|s| s.name);
-    let names: Vec<&str> = clusters.chain([STORE]).chain(workloads).collect();
+    let names: Vec<&str> = clusters.chain([SWARM, STORE]).chain(workloads).collect();
     names.join(", ")
 }
 
@@ -65,6 +87,9 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     if let Some(workload) = explore::store::find(scenario) {
         return Ok(workload::draw(workload, seed));
     }
+    if scenario == SWARM {
+        return Ok(swarm::draw(seed, false));
+    }
     let Some(shape) = SHAPES.iter().find(|shape| shape.name == scenario) else {
         return Err(UnknownScenario {
             name: scenario.to_string(),
@@ -74,7 +99,8 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     if !shape.kinds.is_empty() {
         cluster.spares = SimRng::new(seed, "plan/spares").between(2, 4) as u32;
     }
-    let steps = faults::draw(seed, &cluster, shape.kinds);
+    let kinds = kind::kinds(seed, shape.kinds);
+    let steps = faults::draw(seed, &cluster, &kinds, faults::USUAL);
     Ok(Plan {
         scenario: scenario.to_string(),
         seed,
@@ -133,6 +159,8 @@ fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
         snapshot_every: rng.between(20, 200),
         duration_ms: rng.between(20_000, 25_000),
         converge_ms: 10_000,
+        heal: Heal::All,
+        drift: ratio(0, 1),
     }
 }
 
@@ -155,6 +183,7 @@ fn draw_net(rng: &mut SimRng) -> Net {
         duplicate: often(rng, 50),
         reorder: often(rng, 100),
         reorder_us_max: *rng.pick(&[5000, 20_000, 100_000, 400_000]),
+        ..Net::default()
     }
 }
 

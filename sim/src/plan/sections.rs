@@ -4,7 +4,7 @@
 
 use super::fields::{Line, Visit};
 use super::words::DATA_BYTES_MAX;
-use super::{Cluster, Disk, Net, Workload};
+use super::{Cluster, Disk, Heal, Net, Workload};
 use crate::disk::Profile;
 use crate::rng::Ratio;
 
@@ -31,6 +31,8 @@ impl Default for Cluster {
             snapshot_every: 100,
             duration_ms: 20_000,
             converge_ms: 10_000,
+            heal: Heal::All,
+            drift: NEVER,
         }
     }
 }
@@ -50,7 +52,9 @@ impl Line for Cluster {
         v.number("inflight_max", &mut self.inflight_max, 1..=1024)?;
         v.number("snapshot_every", &mut self.snapshot_every, 1..=1_000_000)?;
         v.number("duration_ms", &mut self.duration_ms, 0..=HOUR_MS)?;
-        v.number("converge_ms", &mut self.converge_ms, 1..=HOUR_MS)
+        v.number("converge_ms", &mut self.converge_ms, 1..=HOUR_MS)?;
+        v.key("heal", &mut self.heal)?;
+        v.key("drift", &mut self.drift)
     }
 }
 
@@ -63,6 +67,9 @@ impl Default for Net {
             duplicate: NEVER,
             reorder: NEVER,
             reorder_us_max: 10_000,
+            corrupt: NEVER,
+            uneven: 1,
+            bandwidth: 0,
         }
     }
 }
@@ -74,7 +81,10 @@ impl Line for Net {
         v.key("loss", &mut self.loss)?;
         v.key("duplicate", &mut self.duplicate)?;
         v.key("reorder", &mut self.reorder)?;
-        v.number("reorder_us_max", &mut self.reorder_us_max, 0..=MINUTE_US)
+        v.number("reorder_us_max", &mut self.reorder_us_max, 0..=MINUTE_US)?;
+        v.key("corrupt", &mut self.corrupt)?;
+        v.number("uneven", &mut self.uneven, 1..=100)?;
+        v.number("bandwidth", &mut self.bandwidth, 0..=1 << 30)
     }
 }
 

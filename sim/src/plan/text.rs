@@ -15,7 +15,8 @@
 //! s8 @2000 fail n1 op=sync nth=2 fault=eio
 //! s9 @2500 rot n3 file=log-* sector=2 bit=17
 //! s10 @3000 add_learner n4 for=2000        # a spare: cluster nodes=3 spares=1
-//! s11 @3500 remove leader stop for=4000
+//! s11 @3000 partition ring for=2000 flap=300
+//! s12 @3500 remove leader stop for=4000
 //! ```
 //!
 //! `scenario` is the only section that must be there. A key that is left out

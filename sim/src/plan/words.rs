@@ -2,7 +2,7 @@
 
 use afterimage_engine::{Index, NodeId, Phase, Term};
 
-use super::{Side, StoreEntry, Target};
+use super::{Heal, Side, StoreEntry, Target};
 use crate::disk::{CrashPoint, FaultKind, Keep, Pattern, Profile};
 use crate::rng::Ratio;
 
@@ -137,6 +137,8 @@ impl Word for Side {
         match self {
             Side::Leader => "leader".to_string(),
             Side::LeaderMinority => "leader-minority".to_string(),
+            Side::Ring => "ring".to_string(),
+            Side::Bridge(id) => format!("bridge.{}", id.print()),
             Side::Nodes(nodes) => {
                 let names: Vec<String> = nodes.iter().map(Word::print).collect();
                 names.join(",")
@@ -147,7 +149,11 @@ impl Word for Side {
         match text {
             "leader" => return Ok(Side::Leader),
             "leader-minority" => return Ok(Side::LeaderMinority),
+            "ring" => return Ok(Side::Ring),
             _ => {}
+        }
+        if let Some(Ok(id)) = text.strip_prefix("bridge.").map(NodeId::read) {
+            return Ok(Side::Bridge(id));
         }
         let nodes: Result<Vec<NodeId>, String> = text.split(',').map(NodeId::read).collect();
         nodes
@@ -155,7 +161,9 @@ impl Word for Side {
             .filter(|nodes| nodes.is_sorted_by(|a, b| a < b))
             .map(Side::Nodes)
             .ok_or_else(|| {
-                "leader, leader-minority, or members in ascending order such as n1,n3".to_string()
+                "leader, leader-minority, ring, bridge.n2, \
+                 or members in ascending order such as n1,n3"
+                    .to_string()
             })
     }
 }
@@ -176,6 +184,7 @@ macro_rules! choice {
         }
     };
 }
+choice!(Heal: All = "all", Core = "core", Nobody = "nobody");
 choice!(CrashPoint: Before = "before", Mid = "mid", After = "after");
 choice!(Phase: Recovery = "recovery", Append = "append", Roll = "roll", Truncate = "truncate",
     HardState = "hard-state", Prepare = "prepare", SnapshotSave = "snapshot-save",

@@ -49,7 +49,8 @@ fn named(plan: &Plan, id: NodeId) -> usize {
         (_, Some(target)) => target == Target::Node(id),
         (Action::Partition { side, .. }, _) => match side {
             Side::Nodes(nodes) => nodes.contains(&id),
-            Side::Leader | Side::LeaderMinority => false,
+            Side::Bridge(bridge) => *bridge == id,
+            Side::Leader | Side::LeaderMinority | Side::Ring => false,
         },
         _ => false,
     };
@@ -84,6 +85,14 @@ fn rename(action: &mut Action, new: &BTreeMap<NodeId, NodeId>) -> bool {
     {
         *nodes = nodes.iter().filter_map(|id| new.get(id)).copied().collect();
         return (1..new.len()).contains(&nodes.len());
+    }
+    if let Action::Partition {
+        side: Side::Bridge(id),
+        ..
+    } = action
+    {
+        let renamed = new.get(id).map(|new| *id = *new);
+        return renamed.is_some();
     }
     match action.target_mut() {
         Some(Target::Node(id)) => match new.get(id) {

@@ -231,7 +231,10 @@ impl Bytes {
                 self.term(*last_term);
                 self.u32(*crc);
             }
-            What::Healed => self.u8(16),
+            What::Healed { core } => {
+                self.u8(16);
+                self.option(core.as_deref(), |b, core| b.list(core, |b, n| b.node(*n)));
+            }
             What::Final {
                 leader,
                 term,
@@ -255,7 +258,7 @@ impl Bytes {
                 self.contents(contents);
             }
             What::Members(membership) => {
-                self.u8(20);
+                self.u8(21);
                 self.membership(membership);
             }
         }

@@ -10,11 +10,13 @@ pub mod sometimes;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod watermarks;
 
 pub use digest::Digest;
 pub use history::History;
 pub use sometimes::Sometimes;
 pub use text::Style;
+pub use watermarks::Watermarks;
 
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;
@@ -100,7 +102,8 @@ pub enum What {
         from: NodeId,
         kind: &'static str,
     },
-    /// Lost on the way: `loss`, `partition` or `down`.
+    /// Lost on the way: `loss`, `corrupt` (its checksum does not fit), `queue`
+    /// (more than the link carries), `partition` or `down`.
     Dropped {
         from: NodeId,
         to: NodeId,
@@ -127,8 +130,11 @@ pub enum What {
     Fault {
         kind: &'static str,
     },
-    /// All faults have ended; the cluster must converge from here on.
-    Healed,
+    /// The faults have ended; the cluster must converge from here on. With a
+    /// `core`, those of it alone: for others nothing has ended.
+    Healed {
+        core: Option<Vec<NodeId>>,
+    },
     /// A node's state at the end.
     Final {
         leader: bool,

@@ -108,12 +108,9 @@ fn hidden(what: &What, style: &Style) -> bool {
         What::Disk(op) => !style.reads && !changes(op) && harmless(op.outcome),
         // On a node alone it says again what `up` said, or is a failure.
         What::Reopened { contents } => !style.node && contents.is_ok(),
-<<<<<<< HEAD
         What::SnapshotGiven { .. }
-=======
         // The plan says it.
         What::Members(_)
->>>>>>> d74c672 (Let members join, leave and hand over in the simulation, and judge their quorums)
         | What::Engine(Event::Begin(_) | Event::End(_) | Event::HardStateSubmitted { .. }) => {
             !style.phases
         }
@@ -214,7 +211,8 @@ fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
             last_term,
             crc: _,
         } => say!(out, "given", "snapshot {last_term}/{last_index}"),
-        What::Healed => say!(out, "healed"),
+        What::Healed { core: None } => say!(out, "healed"),
+        What::Healed { core: Some(core) } => say!(out, "healed", "{}", names(core)),
         What::Final {
             leader,
             term,
@@ -387,16 +385,17 @@ impl Display for Shown<&HardState> {
 
 impl Display for Shown<&Membership> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |ids: &[NodeId]| {
-            let names: Vec<String> = ids.iter().map(|id| format!("n{id}")).collect();
-            names.join(",")
-        };
-        write!(f, "voters={}", list(&self.0.voters))?;
+        write!(f, "voters={}", names(&self.0.voters))?;
         if !self.0.learners.is_empty() {
-            write!(f, " learners={}", list(&self.0.learners))?;
+            write!(f, " learners={}", names(&self.0.learners))?;
         }
         Ok(())
     }
+}
+
+fn names(ids: &[NodeId]) -> String {
+    let names: Vec<String> = ids.iter().map(|id| format!("n{id}")).collect();
+    names.join(",")
 }
 
 impl Display for Shown<&SnapshotMeta> {

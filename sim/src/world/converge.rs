@@ -7,7 +7,8 @@ use super::clients::Client;
 use super::member::{Life, Part};
 use super::{Happening, Subject, World};
 use crate::disk::Fates;
-use crate::rng::Ratio;
+use crate::plan::Heal;
+use crate::rng::{Ratio, hash};
 use crate::trace::What;
 
 /// Between two looks at the cluster.
@@ -17,12 +18,25 @@ impl<S: Subject> World<S> {
     /// No fault from here on.
     pub(super) async fn heal(&mut self) {
         self.healed = true;
-        self.net.heal();
+        let core = match self.plan.cluster.heal {
+            Heal::Core => Some(self.choose_core()),
+            _ => None,
+        };
+        self.core = core.clone();
+        self.net.heal(|(from, to)| {
+            let healed = |id| core.as_ref().is_none_or(|core| core.contains(id));
+            !healed(from) || !healed(to)
+        });
         for id in (1..=self.machines()).map(NodeId) {
+            if !self.is_healed(id) {
+                self.leave_behind(id);
+                continue;
+            }
             let member = self.member(id);
             if member.part != Part::Active {
                 continue;
             }
+            member.paused_until_us = 0;
             member.disk.disarm_crash();
             member.disk.disarm_fails();
             member.disk.limit_space(None);
@@ -41,7 +55,8 @@ impl<S: Subject> World<S> {
                 self.boot_in(id, 0);
             }
         }
-        self.record(None, What::Healed);
+        let core = self.core.clone();
+        self.record(None, What::Healed { core });
         // The witness: its write must go through.
         let id = self.clients.len() as u64 + 1;
         let mut witness = Client::new(self.plan.seed, id, false);
@@ -80,6 +95,39 @@ impl<S: Subject> World<S> {
         self.finished = true;
     }
 
+    fn is_healed(&self, id: NodeId) -> bool {
+        self.core.as_ref().is_none_or(|core| core.contains(&id))
+    }
+
+    /// No more voters than a quorum needs; if there is none, all.
+    fn choose_core(&self) -> Vec<NodeId> {
+        let model = self.recorder.model();
+        let usable = self.members.iter().filter(|m| m.part == Part::Active);
+        let mut core: Vec<NodeId> = usable.map(|m| m.id).collect();
+        core.retain(|id| model.is_sound(*id));
+        let mut gone = core.clone();
+        gone.sort_by_key(|id| hash(&[self.plan.seed, id.0]));
+        for id in gone {
+            if model.is_quorum(|other| other != id && core.contains(&other)) {
+                core.retain(|other| *other != id);
+            }
+        }
+        core
+    }
+
+    /// For this one nothing ends: who is down stays down, who stands still
+    /// does so for ever.
+    fn leave_behind(&mut self, id: NodeId) {
+        let now_us = self.now_us;
+        let member = self.member(id);
+        if member.life == Life::Down {
+            member.part = Part::Gone;
+        }
+        if member.paused_until_us > now_us {
+            member.paused_until_us = u64::MAX;
+        }
+    }
+
     fn has_converged(&self) -> bool {
         let Some(leader) = self.leader() else {
             return false;
@@ -99,6 +147,7 @@ impl<S: Subject> World<S> {
                 .iter()
                 // One whose disk went bad need not come up again, nor stay up.
                 .filter(|m| model.is_member(m.id) && model.is_sound(m.id))
+                .filter(|m| self.is_healed(m.id))
                 .all(|m| {
                     m.is_up()
                         && m.status.term == status.term

@@ -47,9 +47,25 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         waiting: None,
         slow_factor: 1,
         full: false,
+        paused_until_us: 0,
+        pause_felt: true,
+        tick_us: tick_us(plan, id),
+        clock_ahead_ms: 0,
         failed_opens: 0,
         settled: true,
     }
+}
+
+/// A tick of this member's clock, which goes as fast as it was built to.
+fn tick_us(plan: &Plan, id: NodeId) -> u64 {
+    let tick_us = u64::from(plan.cluster.tick_ms) * 1000;
+    let drift = plan.cluster.drift;
+    if drift.numerator == 0 {
+        return tick_us;
+    }
+    let most = tick_us * u64::from(drift.numerator) / u64::from(drift.denominator);
+    let draw = hash(&[plan.seed, id.0, u64::from_le_bytes(*b"drift\0\0\0")]);
+    (tick_us - most + draw % (2 * most + 1)).max(1)
 }
 
 impl<S: Subject> World<S> {
@@ -194,8 +210,7 @@ impl<S: Subject> World<S> {
         }
         let tick = Happening::Tick { node, incarnation };
         // Members do not tick in unison.
-        let phase = hash(&[self.plan.seed, node.0, incarnation])
-            % (u64::from(self.plan.cluster.tick_ms) * 1000);
+        let phase = hash(&[self.plan.seed, node.0, incarnation]) % self.member(node).tick_us;
         self.queue.push(self.now_us + phase, tick);
         self.settle(node, outcome, None).await;
     }

@@ -34,7 +34,7 @@ use self::replica::{Command, Outcome};
 use crate::check::Judges;
 use crate::disk;
 use crate::kv::{self, Kv};
-use crate::plan::Plan;
+use crate::plan::{Heal, Plan};
 use crate::recorder::Recorder;
 use crate::report::RunReport;
 use crate::rng::hash;
@@ -102,6 +102,23 @@ enum Happening {
     Look,
 }
 
+impl Happening {
+    /// The machine that must be awake for it.
+    fn at_machine(&self) -> Option<NodeId> {
+        match self {
+            Happening::Deliver(message) => Some(message.to),
+            Happening::Tick { node, .. }
+            | Happening::BootStep { node, .. }
+            | Happening::TaskStep { node, .. }
+            | Happening::Client {
+                event: ClientEvent::Arrive { node, .. },
+                ..
+            } => Some(*node),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum ClientEvent {
     Invoke,
@@ -146,6 +163,10 @@ pub(super) struct World<S> {
     recorder: Recorder,
     fs_ops: u64,
     healed: bool,
+    /// The most that was ever due.
+    deepest: u64,
+    /// If only these are healed.
+    core: Option<Vec<NodeId>>,
     finished: bool,
 }
 
@@ -171,6 +192,8 @@ impl<S: Subject> World<S> {
             recorder: Recorder::new(options, Style::CLUSTER, Judges::new()),
             fs_ops: 0,
             healed: false,
+            deepest: 0,
+            core: None,
             finished: false,
         };
         let founders = world.founders();
@@ -198,6 +221,7 @@ impl<S: Subject> World<S> {
                 unreachable!("ticks never end");
             };
             happenings += 1;
+            self.deepest = self.deepest.max(self.queue.len() as u64 + 1);
             if happenings > HAPPENINGS_MAX {
                 let text = format!("no end after {HAPPENINGS_MAX} happenings");
                 self.recorder.panicked(text);
@@ -220,11 +244,18 @@ impl<S: Subject> World<S> {
     }
 
     async fn happen(&mut self, happening: Happening) {
+        if let Some(node) = happening.at_machine()
+            && let Some(until_us) = self.paused_until(node)
+        {
+            // In the order in which it came: the queue sees to that.
+            self.queue.push(until_us, happening);
+            return;
+        }
         match happening {
             Happening::Deliver(message) => self.deliver(*message).await,
             Happening::Tick { node, incarnation } => {
                 if self.is_current(node, incarnation) {
-                    let tick_us = u64::from(self.plan.cluster.tick_ms) * 1000;
+                    let tick_us = self.member(node).tick_us;
                     let next = Happening::Tick { node, incarnation };
                     self.queue.push(self.now_us + tick_us, next);
                     self.handle(node, Input::Tick).await;
@@ -251,6 +282,7 @@ impl<S: Subject> World<S> {
             Happening::Step(at) => self.begin(at).await,
             Happening::End(end) => self.end(end),
             Happening::Ask(wish) => self.ask(wish).await,
+            Happening::Heal if self.plan.cluster.heal == Heal::Nobody => self.finished = true,
             Happening::Heal => self.heal().await,
             Happening::Look => self.look().await,
         }
@@ -298,7 +330,7 @@ impl<S: Subject> World<S> {
     async fn call(&mut self, node: NodeId, command: Command<S>) -> Outcome {
         let now_us = self.now_us;
         let member = self.member(node);
-        member.env.set_now(now_us);
+        member.env.set_now(now_us, member.clock_ahead_ms);
         let mailbox = member.mailbox.clone();
         mailbox.call(command).await
     }
@@ -401,6 +433,7 @@ impl<S: Subject> World<S> {
             took_us += low + draw(0) % (high.saturating_sub(low) + 1);
             if !self.healed && timing.stall.holds(draw(1)) {
                 stalled_us += draw(2) % (timing.stall_us_max + 1);
+                self.recorder.fault("disk-stall");
             }
         }
         self.fs_ops += n;
@@ -422,13 +455,16 @@ impl<S: Subject> World<S> {
             kind,
             why,
         };
-        let fate = self.net.send(from, to);
+        let fate = self.net.send(self.now_us, &message);
         if self.net.is_cut(from, to) {
             self.record(None, dropped("partition"));
             return;
         }
-        if fate.delays_us.is_empty() {
-            self.record(None, dropped("loss"));
+        if let Some(why) = fate.dropped {
+            self.record(None, dropped(why));
+        }
+        if fate.queued {
+            self.recorder.fault("net-queue");
         }
         if fate.duplicated {
             self.recorder.fault("net-duplicate");
@@ -609,7 +645,8 @@ impl<S: Subject> World<S> {
         }
     }
 
-    fn report(self) -> RunReport {
+    fn report(mut self) -> RunReport {
+        self.recorder.raise("queue", self.deepest);
         self.recorder
             .into_report(self.plan, self.fs_ops, self.now_us)
     }

@@ -6,18 +6,30 @@ use std::collections::BTreeSet;
 use afterimage_engine::{Event, NodeId, Phase};
 
 use super::member::{Life, Part};
+use super::net::Link;
 use super::{Happening, Subject, World};
 use crate::disk::{CrashTrigger, Damage, Fates};
-use crate::plan::{Action, Side, Target};
+use crate::plan::{Action, Heal, Side, Target};
 use crate::rng::hash;
 use crate::trace::What;
 
 /// The end of something that a step began.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum End {
-    Partition { step: u32 },
-    Full { node: NodeId },
-    Slow { node: NodeId },
+    Partition {
+        step: u32,
+    },
+    /// Not the end: the links of a partition come back, or go again.
+    Flap {
+        step: u32,
+        every_ms: u64,
+    },
+    Full {
+        node: NodeId,
+    },
+    Slow {
+        node: NodeId,
+    },
 }
 
 const MS: u64 = 1000;
@@ -36,7 +48,16 @@ impl<S: Subject> World<S> {
                 side,
                 one_way,
                 for_ms,
-            } => self.partition(at, side, one_way, for_ms),
+                flap_ms,
+            } => {
+                let note = self.partition(at, side, one_way, for_ms);
+                if flap_ms > 0 {
+                    let every_ms = flap_ms;
+                    let step = step.id;
+                    self.end_in(every_ms, End::Flap { step, every_ms });
+                }
+                note
+            }
             Action::Crash {
                 target,
                 pattern,
@@ -130,6 +151,29 @@ impl<S: Subject> World<S> {
                     format!("n{node}: disk {factor} times as slow")
                 }
             },
+            Action::Pause { target, for_ms } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    let until_us = self.now_us + for_ms * MS;
+                    let member = self.member(node);
+                    member.paused_until_us = until_us.max(member.paused_until_us);
+                    member.pause_felt = false;
+                    format!("n{node}: stands still")
+                }
+            },
+            Action::Jump {
+                target,
+                by_ms,
+                back,
+            } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    let by_ms = if back { -(by_ms as i64) } else { by_ms as i64 };
+                    self.member(node).clock_ahead_ms += by_ms;
+                    self.record(Some(node), What::Fault { kind: "clock-jump" });
+                    format!("n{node}: its clock jumps by {by_ms} ms")
+                }
+            },
             Action::Ask { ask, target, .. } => match self.aim(at, target) {
                 None => "skip: no such target now".to_owned(),
                 Some(node) => self.wish(at, ask, node),
@@ -148,6 +192,11 @@ impl<S: Subject> World<S> {
     pub(super) fn end(&mut self, end: End) {
         match end {
             End::Partition { step } => self.net.mend(step),
+            End::Flap { step, every_ms } => {
+                if self.net.flap(step) {
+                    self.end_in(every_ms, End::Flap { step, every_ms });
+                }
+            }
             End::Full { node } => {
                 let member = self.member(node);
                 member.full = false;
@@ -179,6 +228,24 @@ impl<S: Subject> World<S> {
         Some(node)
     }
 
+    fn ids(&self) -> Vec<NodeId> {
+        self.members.iter().map(|m| m.id).collect()
+    }
+
+    /// Until when the machine stands still, if it does. Leaves the receipt.
+    pub(super) fn paused_until(&mut self, node: NodeId) -> Option<u64> {
+        let now_us = self.now_us;
+        let member = self.member(node);
+        if member.paused_until_us <= now_us {
+            return None;
+        }
+        let until_us = member.paused_until_us;
+        if !std::mem::replace(&mut member.pause_felt, true) {
+            self.record(Some(node), What::Fault { kind: "pause" });
+        }
+        Some(until_us)
+    }
+
     /// Those that are to run.
     fn active(&self) -> impl Iterator<Item = NodeId> {
         let active = self.members.iter().filter(|m| m.part == Part::Active);
@@ -189,7 +256,8 @@ impl<S: Subject> World<S> {
         let draw = hash(&[self.plan.seed, u64::from(self.plan.steps[at].id)]);
         // Which disks a plan without spares may harm, it says itself.
         let sound = self.recorder.model().is_sound(node);
-        if self.plan.cluster.spares > 0 && sound && !self.may_lose(node) {
+        let bounded = self.plan.cluster.heal != Heal::Nobody;
+        if bounded && self.plan.cluster.spares > 0 && sound && !self.may_lose(node) {
             return format!("skip: {TOO_FEW} without n{node}");
         }
         let Some(damage) = self.member(node).disk.damage(damage, draw) else {
@@ -206,7 +274,18 @@ impl<S: Subject> World<S> {
     fn partition(&mut self, at: usize, side: Side, one_way: bool, for_ms: u64) -> String {
         let leader = self.leader();
         let minority = (self.active().count() as u64).saturating_sub(1) / 2;
+        let step = self.plan.steps[at].id;
         let nodes: Vec<NodeId> = match (side, leader) {
+            (Side::Ring, _) => {
+                self.net.cut(step, ring(&self.ids()));
+                self.end_in(for_ms, End::Partition { step });
+                return "each hears its neighbours".to_owned();
+            }
+            (Side::Bridge(id), _) => {
+                self.net.cut(step, bridge(&self.ids(), id));
+                self.end_in(for_ms, End::Partition { step });
+                return format!("n{id}: between two halves");
+            }
             (Side::Nodes(nodes), _) => nodes,
             (_, None) => return "skip: no leader now".to_owned(),
             (Side::Leader, Some(leader)) => vec![leader],
@@ -233,7 +312,6 @@ impl<S: Subject> World<S> {
                 }
             }
         }
-        let step = self.plan.steps[at].id;
         self.net.cut(step, links);
         self.end_in(for_ms, End::Partition { step });
         if !one_way
@@ -297,5 +375,59 @@ impl<S: Subject> World<S> {
             } => Fates::Explicit(keep.clone()),
             _ => Fates::Random(hash(&[self.plan.seed, u64::from(step.id)])),
         }
+    }
+}
+
+/// The links that a ring of these does not have.
+fn ring(ids: &[NodeId]) -> BTreeSet<Link> {
+    let n = ids.len();
+    let apart = |a: usize, b: usize| a != b && (a + 1) % n != b && (b + 1) % n != a;
+    links(ids, apart)
+}
+
+/// The links between two halves of all but `bridge`.
+fn bridge(ids: &[NodeId], bridge: NodeId) -> BTreeSet<Link> {
+    let half = |at: usize| at < ids.len() / 2;
+    let apart = |a: usize, b: usize| half(a) != half(b) && ids[a] != bridge && ids[b] != bridge;
+    links(ids, apart)
+}
+
+/// The links between the places that are `apart`, in both directions.
+fn links(ids: &[NodeId], apart: impl Fn(usize, usize) -> bool) -> BTreeSet<Link> {
+    let places = || 0..ids.len();
+    let pairs = places().flat_map(|a| places().map(move |b| (a, b)));
+    let apart = pairs.filter(|(a, b)| apart(*a, *b));
+    apart.map(|(a, b)| (ids[a], ids[b])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(links: BTreeSet<Link>, expected: &[(u64, u64)]) {
+        let both = expected.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
+        let both = both.map(|(a, b)| (NodeId(a), NodeId(b)));
+        assert_eq!(links, both.collect());
+    }
+
+    fn ids(n: u64) -> Vec<NodeId> {
+        (1..=n).map(NodeId).collect()
+    }
+
+    #[test]
+    fn in_a_ring_each_hears_two() {
+        check(ring(&ids(5)), &[(1, 3), (1, 4), (2, 4), (2, 5), (3, 5)]);
+        check(ring(&ids(3)), &[]);
+        check(ring(&ids(1)), &[]);
+    }
+
+    #[test]
+    fn a_bridge_hears_all() {
+        check(
+            bridge(&ids(5), NodeId(3)),
+            &[(1, 4), (1, 5), (2, 4), (2, 5)],
+        );
+        check(bridge(&ids(3), NodeId(1)), &[]);
     }
 }

@@ -36,6 +36,7 @@ impl Drawer<'_> {
                 },
                 one_way: self.rng.chance(ratio(1, 6)),
                 for_ms: self.rng.between(300, 2500),
+                flap_ms: 0,
             };
             self.push(at_ms, partition);
         }

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::{SCENARIOS, drawn};
-use crate::plan::{Action, Plan, Side, Step, Target, generate};
+use crate::plan::generate::generate_unbounded;
+use crate::plan::{Action, Heal, Plan, Side, Step, Target, generate};
 
 #[test]
 fn a_drawn_plan_has_faults_within_its_time() {
@@ -30,9 +31,11 @@ fn a_drawn_plan_has_faults_within_its_time() {
         "evict",
         "fail",
         "full",
+        "jump",
         "kill",
         "lose",
         "partition",
+        "pause",
         "promote",
         "remove",
         "rot",
@@ -135,9 +138,50 @@ fn members_change_where_a_scenario_says_so() {
 }
 
 #[test]
+fn a_swarm_draws_everything() {
+    let mut sizes = BTreeSet::new();
+    let mut heals = BTreeSet::new();
+    let (mut drifting, mut narrow, mut flapping, mut rings) = (0, 0, 0, 0);
+    for seed in 0..200 {
+        let plan = generate("swarm", seed).unwrap();
+        sizes.insert(plan.cluster.nodes);
+        heals.insert(format!("{:?}", plan.cluster.heal));
+        drifting += u32::from(plan.cluster.drift.numerator > 0);
+        narrow += u32::from(plan.net.bandwidth > 0);
+        let sides = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Partition { side, flap_ms, .. } => Some((side, *flap_ms)),
+            _ => None,
+        });
+        let sides: Vec<_> = sides.collect();
+        flapping += u32::from(sides.iter().any(|(_, flap_ms)| *flap_ms > 0));
+        let ring = |side: &Side| matches!(side, Side::Ring | Side::Bridge(_));
+        rings += u32::from(sides.iter().any(|(side, _)| ring(side)));
+    }
+    assert_eq!(sizes, (1..=7).collect());
+    assert_eq!(heals.len(), 2, "{heals:?}");
+    for count in [drifting, narrow, flapping, rings] {
+        assert!((10..150).contains(&count), "{count} of 200 seeds");
+    }
+}
+
+#[test]
+fn without_bounds_every_plan_harms_disks() {
+    for scenario in SCENARIOS {
+        for seed in 0..30 {
+            let plan = generate_unbounded(scenario, seed).unwrap();
+            assert_eq!(plan.cluster.heal, Heal::Nobody);
+            let harms = |step: &Step| matches!(step.action, Action::Damage { .. });
+            assert!(plan.steps.iter().any(harms), "{scenario} {seed}");
+            assert_eq!(plan.to_string().parse(), Ok(plan));
+        }
+    }
+    assert_eq!(generate_unbounded("store", 1), generate("store", 1));
+}
+
+#[test]
 fn unknown_scenarios_are_named() {
     let error = generate("raft-4", 0).unwrap_err().to_string();
-    let expected = "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, membership-5, store, append";
+    let expected = "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, membership-5, swarm, store, append";
     assert!(error.starts_with(expected), "{error}");
 }
 

@@ -15,7 +15,7 @@ use crate::disk::{
     CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, Keep, Pattern,
 };
 
-const SCENARIOS: [&str; 3] = ["raft-3", "raft-5", "membership-5"];
+const SCENARIOS: [&str; 4] = ["raft-3", "raft-5", "membership-5", "swarm"];
 
 fn drawn(raft_5: bool, seed: u64) -> Plan {
     generate_plan(SCENARIOS[usize::from(raft_5)], seed).unwrap()

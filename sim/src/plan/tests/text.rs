@@ -154,7 +154,8 @@ fn the_defaults_of_version_1() {
         fields::print(&plan.cluster).join(" "),
         "nodes=3 spares=0 tick_ms=10 election_ticks=15 heartbeat_ticks=3 segment_bytes=4096 \
          chunk_bytes=1024 cache_bytes=65536 append_bytes_max=4096 inflight_max=8 \
-         snapshot_every=100 duration_ms=20000 converge_ms=10000"
+         snapshot_every=100 duration_ms=20000 converge_ms=10000 \
+         heal=all drift=0/1"
     );
     assert_eq!(
         fields::print(&plan.net).join(" "),
@@ -272,13 +273,14 @@ fn refusals_of_steps() {
     check_line(
         "s1 explode n1",
         "line 3: unknown action `explode`; \
-         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, add_learner, \
-         promote, remove, transfer, lose",
+         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, pause, jump, \
+         add_learner, promote, remove, transfer, lose",
     );
     check_line(
         "s1 append 1/1:8",
         "line 3: unknown action `append`; \
-         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable",
+         known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, pause, jump, \
+         add_learner, promote, remove, transfer, lose",
     );
     check_line("s1 evict", "line 3: target is missing");
     check_line(
@@ -300,7 +302,8 @@ fn refusals_of_steps() {
     check_line(
         "s1 partition n2,n1",
         "line 3: side is `n2,n1`; \
-         allowed: leader, leader-minority, or members in ascending order such as n1,n3",
+         allowed: leader, leader-minority, ring, bridge.n2, \
+         or members in ascending order such as n1,n3",
     );
     check_line(
         "s1 crash n1 point=never",

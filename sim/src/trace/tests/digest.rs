@@ -318,7 +318,10 @@ fn power_cuts_count() {
 
 #[test]
 fn order_and_number_count() {
-    let [a, b] = [at(0, None, What::Killed), at(0, None, What::Healed)];
+    let [a, b] = [
+        at(0, None, What::Killed),
+        at(0, None, What::Healed { core: None }),
+    ];
     let (ab, ba) = ([a.clone(), b.clone()], [b, a.clone()]);
     assert_ne!(digest(&ab), digest(&ba));
     assert_ne!(digest(&ab), digest(&ab[..1]));
