@@ -1,10 +1,13 @@
 //! The end of a run: everything heals, a last client writes, and the cluster
 //! must come to one leader and one state within a bound.
 
+use std::collections::BTreeSet;
+
 use afterimage_engine::NodeId;
 
 use super::clients::Client;
 use super::member::{Life, Part};
+use super::net::Link;
 use super::{Happening, Subject, World};
 use crate::disk::Fates;
 use crate::plan::Heal;
@@ -23,10 +26,12 @@ impl<S: Subject> World<S> {
             _ => None,
         };
         self.core = core.clone();
+        let severed = core.as_ref().map(|core| self.links_to_sever(core));
         self.net.heal(|(from, to)| {
             let healed = |id| core.as_ref().is_none_or(|core| core.contains(id));
             !healed(from) || !healed(to)
         });
+        self.net.sever(severed.unwrap_or_default());
         for id in (1..=self.machines()).map(NodeId) {
             if !self.is_healed(id) {
                 self.leave_behind(id);
@@ -113,6 +118,18 @@ impl<S: Subject> World<S> {
             }
         }
         core
+    }
+
+    /// Who is cut off from a part of the core is cut off from all of it. Raft asks
+    /// for that: a leader outside that most of the core hears, and one of it does
+    /// not, stays for ever, and so does that one's ignorance (Howard and Abraham,
+    /// "Raft does not guarantee liveness in the face of network faults", 2020).
+    fn links_to_sever(&self, core: &[NodeId]) -> BTreeSet<Link> {
+        let outside = self.members.iter().map(|m| m.id);
+        let outside = outside.filter(|id| !core.contains(id));
+        let links = |id: NodeId| core.iter().flat_map(move |&own| [(id, own), (own, id)]);
+        let cut = |id: &NodeId| links(*id).any(|(from, to)| self.net.is_cut(from, to));
+        outside.filter(cut).flat_map(links).collect()
     }
 
     /// For this one nothing ends: who is down stays down, who stands still

@@ -93,6 +93,11 @@ impl SimNet {
         self.cuts.insert(step, Cut { links, open: false });
     }
 
+    /// These are cut for ever.
+    pub fn sever(&mut self, links: BTreeSet<Link>) {
+        self.dead.extend(links);
+    }
+
     pub fn mend(&mut self, step: u32) {
         self.cuts.remove(&step);
     }
@@ -287,6 +292,8 @@ mod tests {
         assert!(net.is_cut(a, b));
         net.heal(|link| *link == (b, c));
         assert!(!net.is_cut(a, b) && net.is_cut(b, c));
+        net.sever(BTreeSet::from([(c, a)]));
+        assert!(net.is_cut(c, a) && !net.is_cut(a, c));
         assert!(!net.flap(7), "it is over");
     }
 }
