@@ -164,7 +164,7 @@ mod tests {
         }
         check(&[1, 2, 3], &[1, 2, 4], false);
         check(&[1, 2, 3], &[1, 2, 3, 4, 5], false);
-        check(&[1, 2, 3, 4], &[1, 2, 3, 5], false);
+        check(&[1, 2, 3, 4], &[1, 2, 3, 5], true);
         check(&[1], &[2], false);
     }
 

@@ -110,7 +110,7 @@ fn hidden(what: &What, style: &Style) -> bool {
         What::Reopened { contents } => !style.node && contents.is_ok(),
         What::SnapshotGiven { .. }
         // The plan says it.
-        What::Members(_)
+        | What::Members(_)
         | What::Engine(Event::Begin(_) | Event::End(_) | Event::HardStateSubmitted { .. }) => {
             !style.phases
         }

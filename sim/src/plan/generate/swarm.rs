@@ -9,7 +9,7 @@ use super::faults::{self, Drawer, Favour, Manner};
 use super::kind::Kind;
 use super::{SWARM, draw_cluster, draw_disk, draw_net, draw_workload, ratio};
 use crate::plan::{Action, Cluster, Heal, Net, Plan, Side, Step, Target, Workload};
-use crate::rng::SimRng;
+use crate::rng::{Ratio, SimRng};
 
 /// Kinds that only these seeds have.
 const OWN: [Kind; 4] = [Kind::Shape, Kind::Flap, Kind::Pause, Kind::Jump];
@@ -86,7 +86,10 @@ fn workload(rng: &mut SimRng) -> Workload {
     let workload = draw_workload(rng);
     Workload {
         clients: rng.between(1, 6) as u32,
-        reads: ratio(*rng.pick(&[0, 1, 3, 5, 9]), 10),
+        reads: match *rng.pick(&[0, 1, 3, 5, 9]) {
+            0 => Ratio::default(),
+            tenths => ratio(tenths, 10),
+        },
         ..workload
     }
 }

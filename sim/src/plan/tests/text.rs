@@ -159,7 +159,8 @@ fn the_defaults_of_version_1() {
     );
     assert_eq!(
         fields::print(&plan.net).join(" "),
-        "latency_us=500..2000 loss=0/1 duplicate=0/1 reorder=0/1 reorder_us_max=10000"
+        "latency_us=500..2000 loss=0/1 duplicate=0/1 reorder=0/1 reorder_us_max=10000 \
+         corrupt=0/1 uneven=1 bandwidth=0"
     );
     assert_eq!(
         fields::print(&plan.disk).join(" "),
