@@ -3,7 +3,7 @@
 //! One stream feeds the trace, the `sometimes` counters, the digest and the
 //! judges of the simulator, and whatever a production host makes of it.
 
-use crate::entry::{EntryId, HardState, SnapshotMeta};
+use crate::entry::{EntryId, HardState, Membership, SnapshotMeta};
 use crate::ids::{Index, NodeId, Term};
 use crate::store::Report;
 
@@ -115,6 +115,13 @@ pub enum Event {
     Voted {
         term: Term,
         candidate: NodeId,
+    },
+    /// Another membership counts here than before, from `index` on: it was
+    /// appended or came with a snapshot, or what came after it was truncated. Or it is
+    /// what a start found, if that differs from the configured one.
+    MembershipChanged {
+        index: Index,
+        membership: Membership,
     },
     Committed {
         index: Index,

@@ -17,6 +17,7 @@ pub fn again(args: &AgainArgs) -> Result<Status, Error> {
         &args.scenario,
         args.seed,
         cli::profile(args.profile.as_deref()),
+        args.unbounded,
     )?;
     let report = run_fresh(
         &plan,

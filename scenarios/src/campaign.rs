@@ -6,7 +6,7 @@ use std::time::Duration;
 use afterimage_sim::disk::Profile;
 use afterimage_sim::mutants::MutantInfo;
 use afterimage_sim::plan::Plan;
-use afterimage_sim::plan::generate::generate;
+use afterimage_sim::plan::generate::{generate, generate_unbounded};
 use afterimage_sim::report::RunReport;
 use afterimage_sim::run::{Detail, RunOptions, run_fresh};
 use afterimage_sim::verdict::Verdict;
@@ -29,6 +29,8 @@ pub struct Campaign {
     pub profile: Profile,
     pub mutant: Option<&'static MutantInfo>,
     pub twice: bool,
+    /// Any number of disks may go bad: for safety alone.
+    pub unbounded: bool,
 }
 
 /// One seed's run.
@@ -98,7 +100,7 @@ impl Campaign {
         let scenario = self.scenarios[(number % scenarios) as usize];
         let seed = self.first_seed.wrapping_add(number / scenarios);
         let clock = Stopwatch::start();
-        let plan = draw(scenario, seed, self.profile)?;
+        let plan = draw(scenario, seed, self.profile, self.unbounded)?;
         let report = run_fresh(&plan, options(self.mutant, None));
         let difference = match self.twice {
             true => twice::compare(&plan, self.mutant, &report)?,
@@ -123,8 +125,12 @@ pub fn options(mutant: Option<&'static MutantInfo>, trace: Option<Detail>) -> Ru
 }
 
 /// The plan of a seed, on disks of this profile.
-pub fn draw(scenario: &str, seed: u64, profile: Profile) -> Result<Plan, Error> {
-    let mut plan = generate(scenario, seed).map_err(|error| Error::Generate(error.to_string()))?;
+pub fn draw(scenario: &str, seed: u64, profile: Profile, unbounded: bool) -> Result<Plan, Error> {
+    let drawn = match unbounded {
+        true => generate_unbounded(scenario, seed),
+        false => generate(scenario, seed),
+    };
+    let mut plan = drawn.map_err(|error| Error::Generate(error.to_string()))?;
     plan.disk.profile = profile;
     Ok(plan)
 }

@@ -70,7 +70,7 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Run this scenario [default: raft-3 and raft-5]
+    /// Run this scenario [default: raft-3, raft-5, membership-5 and swarm]
     #[arg(long, value_name = "NAME", value_parser = scenario_names())]
     pub scenario: Vec<String>,
     /// Seeds of each scenario [default: 300, or without limit if --time is given]
@@ -91,6 +91,9 @@ pub struct RunArgs {
     /// Plant this known bug
     #[arg(long, value_name = "M", value_parser = mutant_names())]
     pub mutant: Option<String>,
+    /// Let any number of disks go bad, and ask for safety alone
+    #[arg(long)]
+    pub unbounded: bool,
     /// Go on after a failure
     #[arg(long)]
     pub keep_going: bool,
@@ -292,6 +295,8 @@ pub struct AgainArgs {
     pub profile: Option<String>,
     #[arg(long, value_parser = mutant_names())]
     pub mutant: Option<String>,
+    #[arg(long)]
+    pub unbounded: bool,
     #[arg(long)]
     pub trace: bool,
 }

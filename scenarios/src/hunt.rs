@@ -79,6 +79,7 @@ pub fn by_running(args: &MutantsArgs, mutant: &'static MutantInfo) -> Result<Hun
         profile: cli::profile(args.profile.as_deref()),
         mutant: Some(mutant),
         twice: false,
+        unbounded: false,
     };
     let mut hunt = Hunt {
         tried: 0,

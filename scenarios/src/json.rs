@@ -30,6 +30,13 @@ pub struct Run<'a> {
     pub client_ops: u64,
     pub faults: &'a BTreeMap<&'static str, u64>,
     pub sometimes: &'a BTreeMap<&'static str, u64>,
+    /// Labels that a campaign of so many seeds must have reached.
+    pub missed: Vec<Unreached>,
+    /// Kinds of faults, by name: in how many seeds each was planned, and in how
+    /// many of them it had an effect.
+    pub kinds: &'a BTreeMap<&'static str, Planned>,
+    /// The most of everything that any run came to, by label.
+    pub watermarks: &'a BTreeMap<&'static str, u64>,
     pub digest: String,
     pub scenarios: &'a [&'static str],
     #[serde(serialize_with = "seed::number")]
@@ -38,6 +45,19 @@ pub struct Run<'a> {
     pub mutant: Option<&'static str>,
     pub jobs: usize,
     pub interrupted: bool,
+}
+
+/// A label that a scenario requires, and that none of its runs reached.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+pub struct Unreached {
+    pub scenario: &'static str,
+    pub label: &'static str,
+}
+
+#[derive(Debug, Default, Clone, Copy, Serialize, PartialEq, Eq)]
+pub struct Planned {
+    pub on: u64,
+    pub effect: u64,
 }
 
 #[derive(Serialize)]

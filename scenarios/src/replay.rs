@@ -107,7 +107,7 @@ pub fn subject(of: &SeedOrFile, scenario: Option<&str>) -> Result<Subject, Error
         SeedOrFile::Seed(seed) => {
             let scenario = scenario.unwrap_or(SCENARIO_DEFAULT);
             Ok(Subject {
-                plan: draw(scenario, seed.value(), Profile::default())?,
+                plan: draw(scenario, seed.value(), Profile::default(), false)?,
                 seed: seed.clone(),
                 file: None,
                 about: String::new(),

@@ -46,6 +46,7 @@ pub fn run(args: &RunArgs) -> Result<Status, Error> {
         profile: cli::profile(args.profile.as_deref()),
         mutant: cli::mutant(args.mutant.as_deref()),
         twice: args.twice,
+        unbounded: args.unbounded,
     };
     let outputs = Outputs::open(args.json.as_deref(), args.junit.as_deref())?;
     files::prepare_dir(&args.out)?;
@@ -78,7 +79,11 @@ pub fn run(args: &RunArgs) -> Result<Status, Error> {
     if let Some(junit) = junit {
         junit.write(wall)?;
     }
-    Ok(totals.status())
+    Ok(match totals.missed(&campaign).is_empty() {
+        true => totals.status(),
+        // A broken invariant outranks what was not tried.
+        false => totals.status().or(Status::Unproven),
+    })
 }
 
 /// Counts a run and keeps the plan of a failing one; what is to be told of it,
@@ -92,10 +97,13 @@ fn keep(
     totals.add(ran);
     let (scenario, seed, verdict) = (ran.scenario, ran.seed, ran.verdict());
     let mutant = campaign.mutant.map(|mutant| mutant.name);
-    let on = match campaign.profile {
+    let mut on = match campaign.profile {
         Profile::POSIX_WORST => String::new(),
         profile => format!(" --profile {profile}"),
     };
+    if campaign.unbounded {
+        on += " --unbounded";
+    }
     let mut told = match verdict {
         Verdict::Pass => return Ok(String::new()),
         Verdict::Fail(invariant) => {
@@ -114,7 +122,12 @@ fn keep(
             "{} {scenario} {seed:#x}: no planned fault had an effect\n     {}",
             styled(YELLOW, "VACUOUS"),
             with_mutant(
-                format!("cargo sim replay {seed:#x} --scenario {scenario}{on}"),
+                match campaign.unbounded {
+                    false => format!("cargo sim replay {seed:#x} --scenario {scenario}{on}"),
+                    true => format!(
+                        "cargo sim run --scenario {scenario} --first-seed {seed:#x} --seeds 1{on}"
+                    ),
+                },
                 mutant
             ),
         ),
@@ -242,6 +255,9 @@ fn report<'a>(campaign: &'a Campaign, totals: &'a Totals, wall: Duration) -> jso
         client_ops: totals.client_ops,
         faults: &totals.faults,
         sometimes: &totals.sometimes,
+        missed: totals.missed(campaign),
+        kinds: &totals.kinds,
+        watermarks: &totals.watermarks,
         digest: hex(totals.digest.value()),
         scenarios: &campaign.scenarios,
         first_seed: campaign.first_seed,

@@ -28,6 +28,13 @@ impl Status {
             Status::Interrupted => 130,
         }
     }
+    /// The worse of the two, where the other is that something is unproven.
+    pub fn or(self, other: Self) -> Self {
+        match self {
+            Status::Ok => other,
+            worse => worse,
+        }
+    }
     pub fn of(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Pass => Status::Ok,

@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::campaign::Campaign;
 use crate::digest::hex;
+use crate::json::Planned;
 use crate::totals::Totals;
 
 pub const GREEN: Style = Style::new()
@@ -77,6 +78,17 @@ pub fn print(
     if !never.is_empty() && totals.seeds > 0 {
         row(&format!("{YELLOW}never{YELLOW:#}     "), &wrap(&never))?;
     }
+    row("kinds", &kinds(&totals.kinds))?;
+    row("most", &counts(&totals.watermarks, |_| true))?;
+    for missed in totals.missed(campaign) {
+        row(
+            &format!("{RED}missed{RED:#}    "),
+            &format!(
+                "{} requires {}, and never reached it",
+                missed.scenario, missed.label
+            ),
+        )?;
+    }
     row("digest", &hex(totals.digest.value()))?;
     out.flush()
 }
@@ -115,6 +127,18 @@ fn counts(counts: &BTreeMap<&'static str, u64>, shown: impl Fn(u64) -> bool) -> 
     if items.is_empty() {
         return "none".to_owned();
     }
+    wrap(&items)
+}
+
+/// In how many of the seeds that planned it each kind had an effect.
+fn kinds(kinds: &BTreeMap<&'static str, Planned>) -> String {
+    if kinds.is_empty() {
+        return "none".to_owned();
+    }
+    let item = |(name, planned): (&&str, &Planned)| {
+        format!("{name} {}/{}", grouped(planned.effect), grouped(planned.on))
+    };
+    let items: Vec<String> = kinds.iter().map(item).collect();
     wrap(&items)
 }
 

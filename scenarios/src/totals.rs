@@ -1,12 +1,15 @@
 //! What the runs of a campaign add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use afterimage_sim::disk::Profile;
+use afterimage_sim::run::{ENOUGH_SEEDS, SCENARIOS};
 use afterimage_sim::verdict::{Invariant, Verdict};
 
-use crate::campaign::Ran;
+use crate::campaign::{Campaign, Ran};
 use crate::digest::CampaignDigest;
+use crate::json::{Planned, Unreached};
 use crate::status::Status;
 
 /// `seeds` is the sum of `passed`, `vacuous`, `nondeterministic` and the number
@@ -29,6 +32,12 @@ pub struct Totals {
     pub faults: BTreeMap<&'static str, u64>,
     /// Rare situations, by label; 0 for one that was never reached.
     pub sometimes: BTreeMap<&'static str, u64>,
+    /// Kinds of faults: in how many seeds each was planned, and had an effect.
+    pub kinds: BTreeMap<&'static str, Planned>,
+    /// The highest of all runs, by label.
+    pub watermarks: BTreeMap<&'static str, u64>,
+    /// By scenario: its seeds, and the labels that they reached.
+    reached: BTreeMap<&'static str, (u64, BTreeSet<&'static str>)>,
     pub digest: CampaignDigest,
 }
 
@@ -82,7 +91,44 @@ impl Totals {
                 *sums.entry(label).or_default() += count;
             }
         }
+        for (&kind, &effect) in &report.kinds {
+            let planned = self.kinds.entry(kind).or_default();
+            planned.on += 1;
+            planned.effect += u64::from(effect);
+        }
+        for (&label, &value) in &report.watermarks {
+            let highest = self.watermarks.entry(label).or_default();
+            *highest = value.max(*highest);
+        }
+        let (seeds, reached) = self.reached.entry(ran.scenario).or_default();
+        *seeds += 1;
+        let labels = report.sometimes.iter().filter(|(_, count)| **count > 0);
+        reached.extend(labels.map(|(label, _)| *label));
         self.digest.add(ran.scenario, ran.seed, report.digest);
+    }
+
+    /// What the scenarios require and none of their runs reached. Asked of enough
+    /// seeds of the engine itself, on the disks that do their worst, alone.
+    pub fn missed(&self, campaign: &Campaign) -> Vec<Unreached> {
+        let usual = campaign.mutant.is_none()
+            && campaign.profile == Profile::POSIX_WORST
+            && !campaign.unbounded;
+        let mut missed = Vec::new();
+        for scenario in SCENARIOS.iter().filter(|_| usual) {
+            let Some((seeds, reached)) = self.reached.get(scenario.name) else {
+                continue;
+            };
+            if *seeds < ENOUGH_SEEDS {
+                continue;
+            }
+            let required = scenario.required.iter();
+            let unreached = required.filter(|label| !reached.contains(*label));
+            missed.extend(unreached.map(|&label| Unreached {
+                scenario: scenario.name,
+                label,
+            }));
+        }
+        missed
     }
 
     pub fn status(&self) -> Status {
@@ -96,5 +142,63 @@ impl Totals {
         } else {
             Status::Ok
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn campaign() -> Campaign {
+        Campaign {
+            scenarios: vec!["raft-3"],
+            first_seed: 1,
+            seeds: Some(ENOUGH_SEEDS),
+            time: None,
+            jobs: 1,
+            profile: Profile::POSIX_WORST,
+            mutant: None,
+            twice: false,
+            unbounded: false,
+        }
+    }
+
+    #[track_caller]
+    fn check(seeds: u64, without: Option<&'static str>, campaign: &Campaign, expected: &[&str]) {
+        let required = SCENARIOS.iter().find(|s| s.name == "raft-3");
+        let required = required.map(|s| s.required.clone()).unwrap_or_default();
+        assert!(required.len() > 10);
+        let reached = required.into_iter().filter(|label| Some(*label) != without);
+        let totals = Totals {
+            reached: BTreeMap::from([("raft-3", (seeds, reached.collect()))]),
+            ..Totals::default()
+        };
+        let missed = totals.missed(campaign);
+        let labels: Vec<&str> = missed.iter().map(|missed| missed.label).collect();
+        assert_eq!(labels, expected);
+    }
+
+    #[test]
+    fn a_required_label_is_missed() {
+        check(ENOUGH_SEEDS, None, &campaign(), &[]);
+        let label = "torn-record";
+        check(ENOUGH_SEEDS, Some(label), &campaign(), &[label]);
+        check(ENOUGH_SEEDS - 1, Some(label), &campaign(), &[]);
+        let unbounded = true;
+        check(
+            ENOUGH_SEEDS,
+            Some(label),
+            &Campaign {
+                unbounded,
+                ..campaign()
+            },
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_broken_invariant_outranks_what_is_unproven() {
+        assert_eq!(Status::Ok.or(Status::Unproven), Status::Unproven);
+        assert_eq!(Status::Broken.or(Status::Unproven), Status::Broken);
     }
 }

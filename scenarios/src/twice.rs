@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use afterimage_sim::mutants::MutantInfo;
-use afterimage_sim::plan::Plan;
+use afterimage_sim::plan::{Heal, Plan};
 use afterimage_sim::report::RunReport;
 use afterimage_sim::run::{Detail, run_fresh};
 use afterimage_sim::verdict::Verdict;
@@ -121,6 +121,10 @@ fn second_process(
         .process_group(0);
     if let Some(mutant) = mutant {
         command.args(["--mutant", mutant.name]);
+    }
+    // No other drawn plan has this.
+    if plan.cluster.heal == Heal::Nobody {
+        command.arg("--unbounded");
     }
     if trace {
         command.arg("--trace");

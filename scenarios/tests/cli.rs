@@ -137,16 +137,21 @@ fn a_campaign_is_the_same_with_any_number_of_jobs_and_in_another_process() {
             "client_ops",
             "faults",
             "sometimes",
+            "missed",
+            "kinds",
+            "watermarks",
             "digest",
         ],
     );
-    assert_eq!(one["seeds"], 4, "two seeds of each of two scenarios");
+    assert_eq!(one["seeds"], 8, "two seeds of each of four scenarios");
     for field in [
         "seeds",
         "passed",
         "digest",
         "faults",
         "sometimes",
+        "kinds",
+        "watermarks",
         "fs_ops",
         "simulated_s",
     ] {
@@ -311,6 +316,17 @@ fn what_simulated_clients_saw_can_be_checked() {
     shell.json("replay 7 --history seen.jsonl", 0);
     let checked = shell.json("check seen.jsonl --model kv", 0);
     assert!(checked["operations"].as_u64() > Some(50), "{checked}");
+}
+
+#[test]
+fn any_number_of_disks_may_go_bad_where_only_safety_is_asked() {
+    let shell = Shell::new();
+    let report = shell.json("run --seeds 5 --unbounded --twice", 0);
+    assert_eq!(report["passed"], report["seeds"], "{report}");
+    let kinds = &report["kinds"];
+    let on = |kind: &str| kinds[kind]["on"].as_u64().unwrap_or(0);
+    assert!(on("rot") + on("unreadable") >= 5, "{report}");
+    assert_eq!(report["watermarks"]["ms-to-converge"], Value::Null);
 }
 
 #[test]

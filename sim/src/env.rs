@@ -1,6 +1,6 @@
 //! What a simulated node gets as its clock, its entropy and its observer.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use afterimage_engine::{Env, Event};
@@ -13,6 +13,8 @@ const EPOCH_MS: u64 = 1_700_000_000_000;
 #[derive(Debug)]
 pub(crate) struct SimEnv {
     now_us: AtomicU64,
+    /// How far the wall clock is ahead of the run's.
+    ahead_ms: AtomicI64,
     inner: Mutex<Inner>,
 }
 
@@ -26,6 +28,7 @@ impl SimEnv {
     pub fn new(seed: u64, concern: &str) -> Self {
         SimEnv {
             now_us: AtomicU64::new(0),
+            ahead_ms: AtomicI64::new(0),
             inner: Mutex::new(Inner {
                 rng: SimRng::new(seed, concern),
                 events: Vec::new(),
@@ -34,8 +37,9 @@ impl SimEnv {
     }
 
     #[cfg(madsim)] // Only a world has a clock.
-    pub fn set_now(&self, now_us: u64) {
+    pub fn set_now(&self, now_us: u64, ahead_ms: i64) {
         self.now_us.store(now_us, Ordering::Relaxed);
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
     pub fn take_events(&self) -> Vec<Event> {
@@ -49,7 +53,8 @@ impl SimEnv {
 
 impl Env for SimEnv {
     fn now_ms(&self) -> i64 {
-        (EPOCH_MS + self.now_us.load(Ordering::Relaxed) / 1000) as i64
+        let now_ms = EPOCH_MS + self.now_us.load(Ordering::Relaxed) / 1000;
+        now_ms as i64 + self.ahead_ms.load(Ordering::Relaxed)
     }
 
     fn random(&self) -> u64 {

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::report::RunReport;
 use crate::run::RunOptions;
 use crate::trace::text::line;
-use crate::trace::{Digest, History, Record, Sometimes, Style, What};
+use crate::trace::{Digest, History, Record, Sometimes, Style, Watermarks, What};
 use crate::verdict::{Invariant, Verdict, Violation};
 
 pub(crate) struct Recorder {
@@ -23,6 +23,7 @@ pub(crate) struct Recorder {
     client_ops: u64,
     faults: BTreeMap<&'static str, u64>,
     sometimes: Sometimes,
+    watermarks: Watermarks,
     judges: Judges,
     /// Seen outside of the judges: a panic, an endless run.
     other: Option<Violation>,
@@ -42,6 +43,7 @@ impl Recorder {
             client_ops: 0,
             faults: BTreeMap::new(),
             sometimes: Sometimes::new(),
+            watermarks: Watermarks::new(),
             judges,
             other: None,
             text: options.trace.is_some().then(String::new),
@@ -60,6 +62,7 @@ impl Recorder {
         self.digest.record(&record);
         self.count(&record.what);
         self.sometimes.record(&record);
+        self.watermarks.record(&record);
         if let Some(text) = &mut self.text
             && let Some(line) = line(&record, &self.style)
         {
@@ -107,6 +110,12 @@ impl Recorder {
         *self.faults.entry(kind).or_default() += 1;
     }
 
+    /// The most so far of something that no record shows.
+    #[cfg(madsim)] // Only a world has a queue.
+    pub fn raise(&mut self, label: &'static str, value: u64) {
+        self.watermarks.raise(label, value);
+    }
+
     pub fn panicked(&mut self, detail: String) {
         self.other.get_or_insert(Violation {
             invariant: Invariant::NoPanic,
@@ -137,8 +146,10 @@ impl Recorder {
             crashes: self.crashes,
             kills: self.kills,
             client_ops: self.client_ops,
+            kinds: resolved.kinds(&self.faults),
             faults: self.faults,
             sometimes: self.sometimes.counts(),
+            watermarks: self.watermarks.highest().clone(),
             resolved,
             trace: self.text,
             history: self.history.map(History::finish),
@@ -165,6 +176,8 @@ impl Recorder {
                 why: "partition", ..
             } => self.fault("partition"),
             What::Dropped { why: "loss", .. } => self.fault("net-loss"),
+            What::Dropped { why: "corrupt", .. } => self.fault("net-corrupt"),
+            What::Dropped { why: "queue", .. } => self.fault("net-queue"),
             What::Disk(op) => match op.outcome {
                 OpOutcome::Injected(FaultKind::Eio) => self.fault("disk-eio"),
                 OpOutcome::Injected(FaultKind::Enospc) => self.fault("disk-full"),

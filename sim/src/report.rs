@@ -27,6 +27,10 @@ pub struct RunReport {
     pub faults: BTreeMap<&'static str, u64>,
     /// How often each rare situation was reached, by label.
     pub sometimes: BTreeMap<&'static str, u64>,
+    /// The kinds of faults that were planned, and whether each had an effect.
+    pub kinds: BTreeMap<&'static str, bool>,
+    /// The most of everything, by label.
+    pub watermarks: BTreeMap<&'static str, u64>,
     /// The plan as it was carried out: targets named, fates explicit.
     pub resolved: Plan,
     /// The trace as text, if asked for.

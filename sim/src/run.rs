@@ -6,10 +6,12 @@ use crate::explore;
 use crate::mutants::MutantInfo;
 #[cfg(madsim)]
 use crate::plan::Plan;
+use crate::plan::generate::SWARM;
 #[cfg(madsim)]
 use crate::report::RunReport;
 use crate::stories::STORIES;
 use crate::trace::Style;
+use crate::trace::sometimes::LABELS;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunOptions {
@@ -47,14 +49,41 @@ pub struct Scenario {
     pub about: String,
     /// Part of a campaign when no scenario is named.
     pub default: bool,
+    /// What a campaign of [`ENOUGH_SEEDS`] must have reached, or it proved too little.
+    pub required: Vec<&'static str>,
+}
+
+/// Every required label is reached many times in so many seeds.
+pub const ENOUGH_SEEDS: u64 = 200;
+
+/// Labels of clusters with changing members alone.
+const OF_MEMBERS: [&str; 6] = [
+    "learner-added",
+    "member-added",
+    "member-removed",
+    "leader-removed-itself",
+    "change-undone",
+    "leadership-transferred",
+];
+
+fn required(name: &str) -> Vec<&'static str> {
+    let labels = || LABELS.into_iter();
+    match name {
+        "raft-3" | "raft-5" => labels()
+            .filter(|label| !OF_MEMBERS.contains(label))
+            .collect(),
+        "membership-5" | SWARM => labels().collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// All of them, the default ones first.
 pub static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
-    let scenario = |name, about: &str, default| Scenario {
+    let scenario = |name: &'static str, about: &str, default| Scenario {
         name,
         about: about.to_owned(),
         default,
+        required: required(name),
     };
     let mut scenarios = vec![
         scenario(
@@ -63,6 +92,16 @@ pub static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
             true,
         ),
         scenario("raft-5", "the same with five members", true),
+        scenario(
+            "membership-5",
+            "five members of which some leave while spares join, and leaders that hand over",
+            true,
+        ),
+        scenario(
+            SWARM,
+            "one to seven members: all sizes, timeouts, kinds of faults, how often and whom they hit, drawn",
+            true,
+        ),
         scenario(
             crate::plan::STORE,
             "one store alone: appends, truncations, snapshots, and the power going in any of them",
@@ -158,6 +197,8 @@ mod fresh {
             client_ops: 0,
             faults: Default::default(),
             sometimes: Default::default(),
+            kinds: Default::default(),
+            watermarks: Default::default(),
             resolved: plan.clone(),
             trace: None,
             history: None,

@@ -48,6 +48,8 @@ invariants! {
     LogMatching = "log-matching",
     /// A leader has every entry committed in earlier terms.
     LeaderCompleteness = "leader-completeness",
+    /// Who leads has a quorum, who commits too; the membership changes by one at a time.
+    MembershipSafety = "membership-safety",
     /// No two nodes apply different entries at one index.
     StateMachineSafety = "state-machine-safety",
     /// A read is at least as new as the latest write completed before it began.

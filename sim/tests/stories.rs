@@ -7,7 +7,7 @@ use afterimage_sim::mutants;
 use afterimage_sim::report::RunReport;
 use afterimage_sim::run::{Detail, RunOptions, run_fresh};
 use afterimage_sim::stories;
-use afterimage_sim::verdict::{Invariant, Verdict};
+use afterimage_sim::verdict::Verdict;
 
 /// With other seeds come other latencies, and clients that do other things.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=12;
@@ -389,7 +389,7 @@ fn corrupt_follower() {
 #[cfg(feature = "mutants")]
 #[test]
 fn each_kills_its_mutant() {
-    use Invariant::*;
+    use afterimage_sim::verdict::Invariant::{self, *};
     // A recovery may be judged on a copy of the disk first, or on the disk.
     const RECOVERY: &[Invariant] = &[RecoveryAvailable, RecoveryIdempotent];
     let told_for: [(&str, &str, &[Invariant]); 8] = [

@@ -302,17 +302,18 @@ impl<S: StateMachine> Node<S> {
         loop {
             let ready = self.raft.ready(&self.store)?;
             // The observer sees a new leader before its first entry, and an
-            // entry before its commit.
-            let (commits, others): (Vec<_>, Vec<_>) = (self.raft.take_events().into_iter())
-                .partition(|event| matches!(event, Event::Committed { .. }));
-            for event in others {
+            // entry before its commit; and what followed from a commit behind it.
+            let mut events = self.raft.take_events();
+            let is_commit = |event: &Event| matches!(event, Event::Committed { .. });
+            let first_commit = events.iter().position(is_commit).unwrap_or(events.len());
+            for event in events.drain(..first_commit) {
                 self.host.env.observe(event);
             }
             let nothing = is_empty(&ready);
             if !nothing {
                 self.handle_ready(ready)?;
             }
-            for event in commits {
+            for event in events {
                 self.host.env.observe(event);
             }
             if nothing {

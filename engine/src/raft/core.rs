@@ -90,6 +90,8 @@ pub struct Raft {
     events: Vec<Event>,
     /// What the last `RoleChanged` said.
     reported: (Term, Role, Option<NodeId>),
+    /// What the last `MembershipChanged` said, or the configuration.
+    reported_membership: Membership,
 }
 
 /// A node's part in its cluster, with what only that part needs.
@@ -153,9 +155,11 @@ impl Raft {
             held: Vec::new(),
             events: Vec::new(),
             reported: (hard_state.term, Role::Follower, None),
+            reported_membership: config.membership.clone(),
             config,
         };
         raft.reset_timer();
+        raft.report_membership();
         Ok(raft)
     }
 
@@ -396,7 +400,9 @@ impl Raft {
             self.fresh.retain(|entry| entry.index < first.index);
         }
         self.fresh.extend_from_slice(entries);
-        self.members.appended(entries)
+        self.members.appended(entries)?;
+        self.report_membership();
+        Ok(())
     }
 
     /// Raises the commit index to `index`, unless it is there already.
@@ -429,6 +435,18 @@ impl Raft {
             self.reported = role;
             let (term, role, leader) = role;
             self.events.push(Event::RoleChanged { term, role, leader });
+        }
+    }
+
+    /// Tells the observer who counts here, where that is news.
+    pub(super) fn report_membership(&mut self) {
+        let membership = self.members.current();
+        if *membership != self.reported_membership {
+            self.reported_membership = membership.clone();
+            self.events.push(Event::MembershipChanged {
+                index: self.members.changed_at(),
+                membership: membership.clone(),
+            });
         }
     }
 }

@@ -137,6 +137,7 @@ impl Raft {
         self.durability.snapshot_installed(last, kept_suffix);
         self.members
             .snapshot_installed(last, meta.membership.clone(), kept_suffix);
+        self.report_membership();
         self.commit_to(last, log)?;
         if let Some(leader) = self.leader {
             self.acknowledge(leader);

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 
 use afterimage_engine::{Index, NodeId, Term};
 
-use super::{Harm, Judge, Model, State, broken};
+use super::{Judge, Model, State, broken};
 use crate::trace::{Record, What};
 use crate::verdict::{Invariant::Converges as RULE, Violation};
 
-/// Safety first, then liveness: this speaks about runs that healed. A member
-/// whose disk went bad does not heal: it need not be up, and need not keep up.
+/// Safety first, then liveness: this speaks about runs that healed, and about
+/// those who take part in the end. A member whose disk went bad does not heal: it
+/// need not be up, and need not keep up.
 #[derive(Default, Clone)]
 pub struct Converges {
     healed: bool,
+    /// Only of these anything is asked.
+    core: Option<Vec<NodeId>>,
     converged: bool,
     finals: BTreeMap<NodeId, Final>,
 }
@@ -29,16 +32,28 @@ struct Final {
 impl Judge for Converges {
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
         match (&record.what, record.node) {
-            (What::Healed, _) => self.healed = true,
+            (What::Healed { core }, _) => {
+                self.healed = true;
+                if let Some(core) = core
+                    && !model.is_quorum(|id| core.contains(&id) && model.is_sound(id))
+                    && model.has_sound_quorum(None)
+                {
+                    return broken(RULE, "the core that is healed is no quorum");
+                }
+                self.core.clone_from(core);
+            }
             (What::Converged { within_us: None }, _) => {
-                if too_few(model) {
+                if !model.has_sound_quorum(None) {
                     return Ok(());
                 }
-                return broken(RULE, format!("the cluster did not converge{}", down(model)));
+                return broken(
+                    RULE,
+                    format!("the cluster did not converge{}", self.down(model)),
+                );
             }
             (What::Converged { within_us: Some(_) }, _) => {
                 self.converged = true;
-                let down = down(model);
+                let down = self.down(model);
                 if !down.is_empty() {
                     return broken(RULE, format!("said to have converged{down}"));
                 }
@@ -70,7 +85,7 @@ impl Judge for Converges {
     }
 
     fn finish(&mut self, model: &Model) -> Result<(), Violation> {
-        if (!self.healed && !self.converged) || too_few(model) {
+        if (!self.healed && !self.converged) || !model.has_sound_quorum(None) {
             return Ok(());
         }
         self.agree(model).or_else(|what| broken(RULE, what))
@@ -78,30 +93,49 @@ impl Judge for Converges {
 }
 
 impl Converges {
+    /// Whether the node must be there in the end, and agree.
+    fn owes(&self, model: &Model, id: NodeId) -> bool {
+        let healed = self.core.as_ref().is_none_or(|core| core.contains(&id));
+        healed && model.is_member(id) && model.is_sound(id)
+    }
+
+    /// The nodes that should be up and are not, as the end of a sentence.
+    fn down(&self, model: &Model) -> String {
+        let down: Vec<String> = model
+            .nodes
+            .iter()
+            .filter(|(id, node)| node.state != State::Up && self.owes(model, **id))
+            .map(|(id, _)| format!("n{id}"))
+            .collect();
+        if down.is_empty() {
+            String::new()
+        } else {
+            format!(": {} not up", down.join(", "))
+        }
+    }
+
     fn agree(&self, model: &Model) -> Result<(), String> {
         if !self.converged {
             return Err("the run ended before the cluster converged".to_owned());
         }
-        let sound = |id: &NodeId| model.node(*id).harm == Harm::None;
-        let mut nodes = model.nodes.keys().filter(|id| sound(id));
+        let owes = |id: &NodeId| self.owes(model, *id);
+        let mut nodes = model.nodes.keys().filter(|id| owes(id));
         if let Some(id) = nodes.find(|id| !self.finals.contains_key(id)) {
             return Err(format!("n{id} did not report its final state"));
         }
-        let Some((first_id, first)) = self.finals.iter().find(|(id, _)| sound(id)) else {
+        let members = || self.finals.iter().filter(|(id, _)| model.is_member(**id));
+        let Some((first_id, first)) = self.finals.iter().find(|(id, _)| owes(id)) else {
             return Err("no member reported its final state".to_owned());
         };
-        let term = self.finals.values().map(|f| f.term).max();
-        let leaders = self
-            .finals
-            .values()
-            .filter(|f| f.leader && Some(f.term) == term)
-            .count();
+        let term = members().map(|(_, f)| f.term).max();
+        let leads = |f: &Final| f.leader && Some(f.term) == term;
+        let leaders = members().filter(|(_, f)| leads(f)).count();
         if leaders != 1 {
             return Err(format!("{leaders} leaders in the highest term"));
         }
         for (id, other) in &self.finals {
             if other.applied != first.applied {
-                if !sound(id) {
+                if !owes(id) {
                     continue;
                 }
                 return Err(format!(
@@ -117,28 +151,6 @@ impl Converges {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether the bad disks are so many that the sound members are no quorum: then
-/// nothing can be asked, for what was lost may be all that there was.
-fn too_few(model: &Model) -> bool {
-    let sound = model.nodes.values().filter(|n| n.harm == Harm::None);
-    sound.count() * 2 <= model.nodes.len()
-}
-
-/// The nodes that are not up, as the end of a sentence.
-fn down(model: &Model) -> String {
-    let down: Vec<String> = model
-        .nodes
-        .iter()
-        .filter(|(_, node)| node.state != State::Up && node.harm == Harm::None)
-        .map(|(id, _)| format!("n{id}"))
-        .collect();
-    if down.is_empty() {
-        String::new()
-    } else {
-        format!(": {} not up", down.join(", "))
     }
 }
 
@@ -197,6 +209,45 @@ mod tests {
         start().breaks(RULE);
         start().converged(false).breaks(RULE);
         Stream::new().up(1, empty()).passes();
+    }
+
+    #[test]
+    fn who_takes_part_in_the_end_agrees() {
+        let start = || {
+            let all = Stream::new().members(&[1, 2, 3]).boot(1).up(1, empty());
+            let all = all.boot(2).up(2, empty()).boot(3).up(3, empty());
+            // n3 is removed.
+            all.append(1, &[e(1, 1)]).append(2, &[e(1, 1)])
+        };
+        let removed = || start().changed(1, 1, &[1, 2]).committed(1, 1, 1);
+        let ends = |stream: Stream| {
+            let stream = stream.healed().converged(true);
+            stream.last(1, true, 1, 1, 7).last(2, false, 1, 1, 7)
+        };
+        ends(removed()).passes();
+        ends(removed().killed(3)).passes();
+        ends(removed()).last(3, false, 1, 0, 0).passes();
+        // As long as that is not committed, it takes part.
+        ends(start().changed(1, 1, &[1, 2])).breaks_at_the_end(RULE);
+        // A spare that was added does.
+        let added = start().changed(1, 1, &[1, 2, 3, 4]).committed(1, 1, 1);
+        ends(added.boot(4).up(4, empty())).breaks_at_the_end(RULE);
+    }
+
+    #[test]
+    fn only_the_core_that_is_healed_owes_anything() {
+        let all = || {
+            let all = Stream::new().members(&[1, 2, 3]).boot(1).up(1, empty());
+            all.boot(2).up(2, empty()).boot(3).up(3, empty()).killed(3)
+        };
+        let ends = |stream: Stream| {
+            let stream = stream.converged(true);
+            stream.last(1, true, 1, 1, 7).last(2, false, 1, 1, 7)
+        };
+        ends(all().healed_core(&[1, 2])).passes();
+        all().healed_core(&[1, 2]).converged(false).breaks(RULE);
+        all().healed().converged(true).breaks(RULE);
+        all().healed_core(&[1]).breaks(RULE);
     }
 
     #[test]

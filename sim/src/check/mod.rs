@@ -15,6 +15,7 @@ mod leader_completeness;
 mod linearizable;
 mod log_contiguous;
 mod log_matching;
+mod membership_safety;
 mod model;
 mod newer_term;
 mod no_resurrection;
@@ -31,7 +32,7 @@ pub(crate) mod testing;
 use std::fmt;
 use std::hash::Hash;
 
-pub use model::{Committed, Harm, Model, NodeModel, State};
+pub use model::{Committed, DISK_LOST, Harm, Model, NodeModel, State};
 pub use span::Span;
 pub use store_model::{Snapshot, StoreModel};
 
@@ -95,6 +96,7 @@ fn of_a_cluster() -> Vec<Box<dyn Judge>> {
         Box::new(election_safety::ElectionSafety::default()),
         Box::new(log_matching::LogMatching::default()),
         Box::new(leader_completeness::LeaderCompleteness::default()),
+        Box::new(membership_safety::MembershipSafety::default()),
         Box::new(state_machine_safety::StateMachineSafety::default()),
         Box::new(follower_commit::FollowerCommit::default()),
         Box::new(newer_term::NewerTerm::default()),

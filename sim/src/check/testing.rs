@@ -84,6 +84,13 @@ fn meta(last_index: u64, last_term: u64) -> SnapshotMeta {
     }
 }
 
+fn membership(voters: &[u64]) -> Membership {
+    Membership {
+        voters: voters.iter().copied().map(NodeId).collect(),
+        learners: Vec::new(),
+    }
+}
+
 impl Stream {
     pub fn new() -> Self {
         Stream::default()
@@ -141,6 +148,29 @@ impl Stream {
 
     pub fn event(self, node: u64, event: Event) -> Self {
         self.push(Some(node), What::Engine(event))
+    }
+
+    /// These take part at the beginning.
+    pub fn members(self, voters: &[u64]) -> Self {
+        self.push(None, What::Members(membership(voters)))
+    }
+    pub fn changed(self, node: u64, index: u64, voters: &[u64]) -> Self {
+        let event = Event::MembershipChanged {
+            index: Index(index),
+            membership: membership(voters),
+        };
+        self.event(node, event)
+    }
+
+    pub fn learner(self, node: u64, index: u64, voters: &[u64], learner: u64) -> Self {
+        let event = Event::MembershipChanged {
+            index: Index(index),
+            membership: Membership {
+                learners: vec![NodeId(learner)],
+                ..membership(voters)
+            },
+        };
+        self.event(node, event)
     }
 
     // --- a node's life
@@ -356,7 +386,12 @@ impl Stream {
 
     // --- its end
     pub fn healed(self) -> Self {
-        self.push(None, What::Healed)
+        self.push(None, What::Healed { core: None })
+    }
+    /// Only these are healed.
+    pub fn healed_core(self, core: &[u64]) -> Self {
+        let core = core.iter().copied().map(NodeId).collect();
+        self.push(None, What::Healed { core: Some(core) })
     }
     pub fn converged(self, yes: bool) -> Self {
         let within_us = yes.then_some(1);

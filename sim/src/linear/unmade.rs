@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Part;
 use super::history::{Call, Done};
 
-/// The line of the first end of an operation that saw a value which nothing that
-/// had begun by then could have brought about.
+/// The line from which on it is known that an operation saw a value which nothing
+/// that had begun by its end could have brought about.
 pub(super) fn first(part: &Part) -> Option<usize> {
     let makers = Makers::of(part);
+    let initial = part.history.model.initial();
     let seen = part.operations.iter().filter_map(|at| {
         let operation = &part.history.operations[*at];
         let (line, done) = operation.ended_by(part.end)?;
@@ -23,18 +24,25 @@ pub(super) fn first(part: &Part) -> Option<usize> {
             _ => None,
         }
     });
-    let initial = part.history.model.initial();
-    let unmade = seen.filter(|(line, value)| *value != initial && !makers.can(value, *line));
-    unmade.map(|(line, _)| line).min()
+    let seen = seen.filter(|(_, value)| *value != initial);
+    seen.filter_map(|(line, value)| makers.missing(value, line))
+        .min()
 }
 
-/// Values, each with the line in which the first operation begins that may
-/// bring it about.
+/// An operation that may bring a value about.
+#[derive(Clone, Copy)]
+struct Maker {
+    invoked: usize,
+    /// The line that says that it had no effect; until then it may have had.
+    failed: Option<usize>,
+}
+
+/// Values, with what may bring them about.
 #[derive(Default)]
 struct Makers<'a> {
-    whole: BTreeMap<&'a str, usize>,
+    whole: BTreeMap<&'a str, Vec<Maker>>,
     /// What is appended, and how long such pieces are.
-    ends: BTreeMap<&'a str, usize>,
+    ends: BTreeMap<&'a str, Vec<Maker>>,
     lengths: BTreeSet<usize>,
 }
 
@@ -43,10 +51,10 @@ impl<'a> Makers<'a> {
         let mut makers = Makers::default();
         for at in part.operations {
             let operation = &part.history.operations[*at];
-            // It is known to have had no effect.
-            if matches!(operation.ended_by(part.end), Some((_, Done::Fail))) {
-                continue;
-            }
+            let failed = match operation.ended_by(part.end) {
+                Some((line, Done::Fail)) if !part.unknown.contains(at) => Some(line),
+                _ => None,
+            };
             let (map, value) = match &operation.call {
                 Call::Read { .. } => continue,
                 Call::Write { value } | Call::Cas { to: value, .. } => (&mut makers.whole, value),
@@ -55,22 +63,23 @@ impl<'a> Makers<'a> {
                     (&mut makers.ends, value)
                 }
             };
-            let begun = map.entry(value.as_str()).or_insert(operation.invoked);
-            *begun = (*begun).min(operation.invoked);
+            let invoked = operation.invoked;
+            let of_value = map.entry(value.as_str()).or_default();
+            of_value.push(Maker { invoked, failed });
         }
         makers
     }
 
-    /// Whether something that begins before this line may leave the value.
-    fn can(&self, value: &str, line: usize) -> bool {
-        let begun = |map: &BTreeMap<&str, usize>, made: &str| {
-            map.get(made).is_some_and(|invoked| *invoked < line)
-        };
-        let ends_with_a_piece = |length: &usize| {
-            let start = value.len().checked_sub(*length);
-            let end = start.and_then(|start| value.get(start..));
-            end.is_some_and(|end| begun(&self.ends, end))
-        };
-        begun(&self.whole, value) || self.lengths.iter().any(ends_with_a_piece)
+    /// The line from which on nothing that began before `line` can have left the
+    /// value: at the earliest `line` itself, later if something might have until
+    /// it failed. `None`: something can.
+    fn missing(&self, value: &str, line: usize) -> Option<usize> {
+        let pieces = self.lengths.iter().filter_map(|length| {
+            let start = value.len().checked_sub(*length)?;
+            self.ends.get(value.get(start..)?)
+        });
+        let makers = self.whole.get(value).into_iter().chain(pieces).flatten();
+        let mut begun = makers.filter(|maker| maker.invoked < line);
+        begun.try_fold(line, |known, maker| Some(known.max(maker.failed?)))
     }
 }

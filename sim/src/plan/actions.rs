@@ -5,7 +5,7 @@ use afterimage_engine::{Index, NodeId, Term};
 use super::fields::{Line, Visit};
 use super::text::Problem;
 use super::words::{DATA_BYTES_MAX, POSITION_MAX, Word, quote};
-use super::{Action, Deed, MessageKind, Side, StoreEntry, StoreOp, Target};
+use super::{Action, Ask, Cluster, Deed, MessageKind, Side, StoreEntry, StoreOp, Target};
 use crate::disk::{
     CrashPoint, CrashTrigger, Damage, DamageKind, FailTrigger, FaultKind, OpKind, Pattern,
 };
@@ -31,6 +31,15 @@ impl Action {
             Action::Await { .. } => "await",
             Action::Heal => "heal",
             Action::Damage { damage, .. } => damage_name(damage),
+            Action::Ask { ask, .. } => match ask {
+                Ask::AddLearner => "add_learner",
+                Ask::Promote => "promote",
+                Ask::Remove => "remove",
+                Ask::Transfer => "transfer",
+            },
+            Action::LoseDisk { .. } => "lose_disk",
+            Action::Pause { .. } => "pause",
+            Action::Jump { .. } => "jump",
             Action::Store(op) => match op {
                 StoreOp::Append { .. } => "append",
                 StoreOp::Truncate { .. } => "truncate",
@@ -57,8 +66,36 @@ impl Action {
         }
     }
 
+    /// Whom the step aims at, if it aims at one node.
+    pub fn target(&self) -> Option<Target> {
+        self.clone().target_mut().copied()
+    }
+
+    /// As [`Action::target`].
+    pub fn target_mut(&mut self) -> Option<&mut Target> {
+        match self {
+            Action::Crash { target, .. }
+            | Action::Kill { target, .. }
+            | Action::Fail { target, .. }
+            | Action::Full { target, .. }
+            | Action::Evict { target }
+            | Action::Damage { target, .. }
+            | Action::Slow { target, .. }
+            | Action::Pause { target, .. }
+            | Action::Jump { target, .. }
+            | Action::Ask { target, .. }
+            | Action::Await { target, .. }
+            | Action::LoseDisk { target } => Some(target),
+            Action::Partition { .. }
+            | Action::Lose { .. }
+            | Action::Mend { .. }
+            | Action::Heal
+            | Action::Store(_) => None,
+        }
+    }
+
     /// Rules over more than one field.
-    pub(super) fn check(&self, nodes: u32) -> Result<(), Problem> {
+    pub(super) fn check(&self, cluster: &Cluster) -> Result<(), Problem> {
         let beyond = |what: &str, found: String, allowed: String| {
             Err(Problem::Invalid {
                 what: what.to_string(),
@@ -66,6 +103,7 @@ impl Action {
                 allowed,
             })
         };
+        let nodes = cluster.nodes + cluster.spares;
         let member = |id: &NodeId| id.0 <= u64::from(nodes);
         let members = || format!("members n1 to n{nodes}, as many as `cluster` says");
         match self {
@@ -73,29 +111,23 @@ impl Action {
                 Side::Nodes(ids) if !ids.iter().all(member) => {
                     beyond("side", side.print(), members())
                 }
+                Side::Bridge(id) if !member(id) => beyond("side", side.print(), members()),
                 _ => Ok(()),
             },
             Action::Lose { from, to, .. } => {
                 for side in std::iter::once(from).chain(to) {
-                    if let Side::Nodes(ids) = side
-                        && !ids.iter().all(member)
-                    {
-                        return beyond("side", side.print(), members());
+                    match side {
+                        Side::Nodes(ids) if !ids.iter().all(member) => {
+                            return beyond("side", side.print(), members());
+                        }
+                        Side::Ring | Side::Bridge(_) => {
+                            return beyond("side", side.print(), "a set of members".to_owned());
+                        }
+                        _ => {}
                     }
                 }
                 Ok(())
             }
-            Action::Crash { target, .. }
-            | Action::Kill { target, .. }
-            | Action::Fail { target, .. }
-            | Action::Full { target, .. }
-            | Action::Evict { target }
-            | Action::Damage { target, .. }
-            | Action::Await { target, .. }
-            | Action::Slow { target, .. } => match target {
-                Target::Node(id) if !member(id) => beyond("target", id.print(), members()),
-                _ => Ok(()),
-            },
             Action::Store(StoreOp::Append { entries }) => {
                 let follows =
                     |a: &StoreEntry, b: &StoreEntry| b.index == a.index.next() && b.term >= a.term;
@@ -115,7 +147,10 @@ impl Action {
                 }
                 Ok(())
             }
-            Action::Mend { .. } | Action::Heal | Action::Store(_) => Ok(()),
+            _ => match self.target() {
+                Some(Target::Node(id)) if !member(&id) => beyond("target", id.print(), members()),
+                _ => Ok(()),
+            },
         }
     }
 }
@@ -128,6 +163,7 @@ pub(super) fn cluster_actions() -> Vec<Action> {
             side: Side::Leader,
             one_way: false,
             for_ms: 1000,
+            flap_ms: 0,
         },
         Action::Crash {
             target,
@@ -179,7 +215,30 @@ pub(super) fn cluster_actions() -> Vec<Action> {
             within_ms: 5000,
         },
         Action::Heal,
+        Action::Pause {
+            target,
+            for_ms: 500,
+        },
+        Action::Jump {
+            target,
+            by_ms: 1000,
+            back: false,
+        },
+        ask(Ask::AddLearner),
+        ask(Ask::Promote),
+        ask(Ask::Remove),
+        ask(Ask::Transfer),
+        Action::LoseDisk { target },
     ]
+}
+
+fn ask(ask: Ask) -> Action {
+    Action::Ask {
+        ask,
+        target: Target::Leader,
+        stop: false,
+        for_ms: 3000,
+    }
 }
 
 /// Each action of a plan for one store, with the defaults of its keys.
@@ -298,10 +357,15 @@ impl Line for Action {
                 side,
                 one_way,
                 for_ms,
+                flap_ms,
             } => {
                 v.word("side", side)?;
                 v.flag("one_way", one_way)?;
-                v.number("for", for_ms, 0..=HOUR_MS)
+                v.number("for", for_ms, 0..=HOUR_MS)?;
+                if *flap_ms > 0 || v.given("flap") {
+                    v.number("flap", flap_ms, 0..=HOUR_MS)?;
+                }
+                Ok(())
             }
             Action::Crash {
                 target,
@@ -381,6 +445,32 @@ impl Line for Action {
                 v.number("within", within_ms, 1..=HOUR_MS)
             }
             Action::Heal => Ok(()),
+            Action::Ask {
+                ask,
+                target,
+                stop,
+                for_ms,
+            } => {
+                v.word("target", target)?;
+                if *ask == Ask::Remove {
+                    v.flag("stop", stop)?;
+                }
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::LoseDisk { target } => v.word("target", target),
+            Action::Pause { target, for_ms } => {
+                v.word("target", target)?;
+                v.number("for", for_ms, 0..=HOUR_MS)
+            }
+            Action::Jump {
+                target,
+                by_ms,
+                back,
+            } => {
+                v.word("target", target)?;
+                v.flag("back", back)?;
+                v.number("by", by_ms, 0..=HOUR_MS)
+            }
             Action::Store(op) => op.visit(v),
         }
     }

@@ -7,17 +7,64 @@
 
 mod aims;
 mod faults;
+mod kind;
+mod members;
 mod store;
+mod swarm;
 mod workload;
 
-use super::{Cluster, Disk, Net, Plan, STORE, Workload};
+use self::kind::Kind;
+use super::{Cluster, Disk, Heal, Net, Plan, STORE, Workload};
 use crate::disk::Profile;
 use crate::explore;
 use crate::rng::{Ratio, SimRng};
 use crate::stories::{self, STORIES};
 
-/// The scenarios of clusters with generated plans, and their number of members.
-const MEMBERS: &[(&str, u32)] = &[("raft-3", 3), ("raft-5", 5)];
+/// The scenario in which everything is drawn.
+pub const SWARM: &str = "swarm";
+
+/// As [`generate`], but any number of disks may go bad, and nothing is asked of the
+/// cluster in the end: for safety alone. Only plans of clusters have such disks.
+pub fn generate_unbounded(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
+    if scenario == SWARM {
+        return Ok(swarm::draw(seed, true));
+    }
+    let mut plan = generate(scenario, seed)?;
+    if let Some(shape) = SHAPES.iter().find(|shape| shape.name == scenario) {
+        plan.cluster.heal = Heal::Nobody;
+        let mut kinds = kind::kinds(seed, shape.kinds);
+        kinds.retain(|kind| *kind != Kind::Decay);
+        kinds.push(Kind::Decay);
+        plan.steps = faults::draw(seed, &plan.cluster, &kinds, faults::UNBOUNDED);
+    }
+    Ok(plan)
+}
+
+/// A scenario of clusters with generated plans.
+struct Shape {
+    name: &'static str,
+    nodes: u32,
+    /// Kinds of faults that it has besides those of all.
+    kinds: &'static [Kind],
+}
+
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: "raft-3",
+        nodes: 3,
+        kinds: &[],
+    },
+    Shape {
+        name: "raft-5",
+        nodes: 5,
+        kinds: &[],
+    },
+    Shape {
+        name: "membership-5",
+        nodes: 5,
+        kinds: &Kind::OF_MEMBERS,
+    },
+];
 
 /// No plans can be generated for a scenario of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,10 +74,10 @@ pub struct UnknownScenario {
 }
 
 fn known() -> String {
-    let clusters = MEMBERS.iter().map(|(name, _)| *name);
+    let clusters = SHAPES.iter().map(|shape| shape.name);
     let workloads = explore::store::SCENARIOS.iter().map(|s| s.name);
     let stories = STORIES.iter().map(|story| story.name);
-    let names: Vec<&str> = (clusters.chain([STORE]))
+    let names: Vec<&str> = (clusters.chain([SWARM, STORE]))
         .chain(stories)
         .chain(workloads)
         .collect();
@@ -51,18 +98,25 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
             ..story.plan()
         });
     }
-    let Some((_, members)) = MEMBERS.iter().find(|(name, _)| *name == scenario) else {
+    if scenario == SWARM {
+        return Ok(swarm::draw(seed, false));
+    }
+    let Some(shape) = SHAPES.iter().find(|shape| shape.name == scenario) else {
         return Err(UnknownScenario {
             name: scenario.to_string(),
         });
     };
-    let cluster = Cluster {
+    let mut cluster = Cluster {
         // A few entries, or more than between two snapshots.
         trail_entries: draw_at_times(seed, "plan/trail", &[1, 20, 300]),
         commit_hint_every: draw_at_times(seed, "plan/commit-hint", &[1, 5, 40]),
-        ..draw_cluster(&mut SimRng::new(seed, "plan/cluster"), *members)
+        ..draw_cluster(&mut SimRng::new(seed, "plan/cluster"), shape.nodes)
     };
-    let steps = faults::draw(seed, &cluster);
+    if !shape.kinds.is_empty() {
+        cluster.spares = SimRng::new(seed, "plan/spares").between(2, 4) as u32;
+    }
+    let kinds = kind::kinds(seed, shape.kinds);
+    let steps = faults::draw(seed, &cluster, &kinds, faults::USUAL);
     Ok(Plan {
         scenario: scenario.to_string(),
         seed,
@@ -118,6 +172,7 @@ fn draw_at_times(seed: u64, concern: &str, values: &[u64]) -> u64 {
 fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
     Cluster {
         nodes,
+        spares: 0,
         // Elections after 160 to 600 ms, heartbeats every 20 to 80 ms.
         tick_ms: *rng.pick(&[10, 20, 20]),
         election_ticks: *rng.pick(&[8, 10, 12, 15]),
@@ -134,6 +189,8 @@ fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
         snapshot_every: rng.between(20, 200),
         duration_ms: rng.between(20_000, 25_000),
         converge_ms: 10_000,
+        heal: Heal::All,
+        drift: ratio(0, 1),
     }
 }
 
@@ -156,6 +213,7 @@ fn draw_net(rng: &mut SimRng) -> Net {
         duplicate: often(rng, 50),
         reorder: often(rng, 100),
         reorder_us_max: *rng.pick(&[5000, 20_000, 100_000, 400_000]),
+        ..Net::default()
     }
 }
 

@@ -10,6 +10,7 @@ mod actions;
 mod deed;
 mod edit;
 mod fields;
+mod kinds;
 mod sections;
 mod words;
 
@@ -46,8 +47,11 @@ pub struct Plan {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
-    /// Members, named n1, n2, ...
+    /// Members at the beginning, named n1, n2, ...
     pub nodes: u32,
+    /// So many more are ready to join, the next names on. They start when they
+    /// are added for the first time.
+    pub spares: u32,
     pub tick_ms: u32,
     pub election_ticks: u32,
     pub heartbeat_ticks: u32,
@@ -66,6 +70,23 @@ pub struct Cluster {
     pub duration_ms: u64,
     /// After the healing: how long the cluster may take to converge.
     pub converge_ms: u64,
+    pub heal: Heal,
+    /// The clocks of members, and with them all their timeouts, go faster or
+    /// slower than time by up to this share.
+    pub drift: Ratio,
+}
+
+/// Who is healed when the faults end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Heal {
+    #[default]
+    All,
+    /// No more voters than a quorum needs, and the links among them. The rest
+    /// stays as it is: down, cut off, paused, full, or with a crash to come.
+    Core,
+    /// Nobody, and nothing is asked any more: for faults that may leave too
+    /// little to go on with.
+    Nobody,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +98,13 @@ pub struct Net {
     /// A message takes up to `reorder_us_max` longer.
     pub reorder: Ratio,
     pub reorder_us_max: u64,
+    /// A message arrives with a checksum that does not fit, and is dropped.
+    pub corrupt: Ratio,
+    /// Each link and direction is slower than `latency_us` by a factor of its
+    /// own, up to this.
+    pub uneven: u64,
+    /// What a link carries, in bytes a millisecond; 0: whatever comes.
+    pub bandwidth: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,6 +166,8 @@ pub enum Action {
         side: Side,
         one_way: bool,
         for_ms: u64,
+        /// The links come back after so long, and go again; 0: they stay cut.
+        flap_ms: u64,
     },
     /// Power cut at a file operation: the `nth` that matches from now on; at
     /// once if `nth` is 0. With `during` it waits until the target is in that
@@ -202,8 +232,40 @@ pub enum Action {
     },
     /// The faults end now, not after `duration_ms`.
     Heal,
+    /// The target stands still, and does then what it did not do.
+    Pause { target: Target, for_ms: u64 },
+    /// The wall clock of the target jumps, for good; its timers do not mind.
+    Jump {
+        target: Target,
+        by_ms: u64,
+        back: bool,
+    },
+    /// An operator asks whoever leads, again and again until it is done, or for so
+    /// long. Other asks may go on at the same time.
+    Ask {
+        ask: Ask,
+        target: Target,
+        /// Once it is removed, it is stopped for good.
+        stop: bool,
+        for_ms: u64,
+    },
+    /// The target's disk is gone, and the target with it: whoever takes its place
+    /// is a new member. Not done where too few sound voters would be left.
+    LoseDisk { target: Target },
     /// An action of a plan for one store.
     Store(StoreOp),
+}
+
+/// What an operator asks of a leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    AddLearner,
+    /// A learner becomes a voter, once it has caught up.
+    Promote,
+    /// Not done where too few sound voters would be left.
+    Remove,
+    /// The leadership goes to the target.
+    Transfer,
 }
 
 /// What is done to, or with, one store that nobody else uses. Like every step
@@ -316,4 +378,8 @@ pub enum Side {
     Leader,
     /// The leader and as many followers as keep it in a minority.
     LeaderMinority,
+    /// No sides: each member hears its two neighbours alone.
+    Ring,
+    /// Two halves, and this member, whom all hear.
+    Bridge(NodeId),
 }

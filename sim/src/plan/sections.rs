@@ -4,7 +4,7 @@
 
 use super::fields::{Line, Visit};
 use super::words::DATA_BYTES_MAX;
-use super::{Cluster, Disk, Net, Workload};
+use super::{Cluster, Disk, Heal, Net, Workload};
 use crate::disk::Profile;
 use crate::rng::Ratio;
 
@@ -19,6 +19,7 @@ impl Default for Cluster {
     fn default() -> Self {
         Cluster {
             nodes: 3,
+            spares: 0,
             tick_ms: 10,
             election_ticks: 15,
             heartbeat_ticks: 3,
@@ -32,6 +33,8 @@ impl Default for Cluster {
             snapshot_every: 100,
             duration_ms: 20_000,
             converge_ms: 10_000,
+            heal: Heal::All,
+            drift: NEVER,
         }
     }
 }
@@ -39,6 +42,7 @@ impl Default for Cluster {
 impl Line for Cluster {
     fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
         v.number("nodes", &mut self.nodes, 1..=super::words::NODES_MAX)?;
+        v.number("spares", &mut self.spares, 0..=super::words::SPARES_MAX)?;
         v.number("tick_ms", &mut self.tick_ms, 1..=1000)?;
         v.number("election_ticks", &mut self.election_ticks, 2..=1000)?;
         v.number("heartbeat_ticks", &mut self.heartbeat_ticks, 1..=999)?;
@@ -53,7 +57,9 @@ impl Line for Cluster {
         v.number("converge_ms", &mut self.converge_ms, 1..=HOUR_MS)?;
         v.number("trail_entries", &mut self.trail_entries, 0..=1_000_000)?;
         let commit_hint_every = &mut self.commit_hint_every;
-        v.number("commit_hint_every", commit_hint_every, 0..=1_000_000)
+        v.number("commit_hint_every", commit_hint_every, 0..=1_000_000)?;
+        v.key("heal", &mut self.heal)?;
+        v.key("drift", &mut self.drift)
     }
 }
 
@@ -66,6 +72,9 @@ impl Default for Net {
             duplicate: NEVER,
             reorder: NEVER,
             reorder_us_max: 10_000,
+            corrupt: NEVER,
+            uneven: 1,
+            bandwidth: 0,
         }
     }
 }
@@ -77,7 +86,10 @@ impl Line for Net {
         v.key("loss", &mut self.loss)?;
         v.key("duplicate", &mut self.duplicate)?;
         v.key("reorder", &mut self.reorder)?;
-        v.number("reorder_us_max", &mut self.reorder_us_max, 0..=MINUTE_US)
+        v.number("reorder_us_max", &mut self.reorder_us_max, 0..=MINUTE_US)?;
+        v.key("corrupt", &mut self.corrupt)?;
+        v.number("uneven", &mut self.uneven, 1..=100)?;
+        v.number("bandwidth", &mut self.bandwidth, 0..=1 << 30)
     }
 }
 

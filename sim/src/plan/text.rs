@@ -18,6 +18,9 @@
 //! s11 lose n2,n3 to=n1 kind=append-accepted
 //! s12 @100 mend 11                         # 0.1 s after s10 was met
 //! s13 heal                                 # the faults end
+//! s14 @3000 add_learner n4 for=2000        # a spare: cluster nodes=3 spares=1
+//! s15 @3000 partition ring for=2000 flap=300
+//! s16 @3500 remove leader stop for=4000
 //! ```
 //!
 //! `scenario` is the only section that must be there. A key that is left out
@@ -272,11 +275,10 @@ impl Parser {
             });
         };
         fields::read(&mut action, fields)?;
-        let nodes = self
-            .cluster
-            .as_ref()
-            .map_or(Cluster::default().nodes, |c| c.nodes);
-        action.check(nodes)?;
+        match &self.cluster {
+            Some(cluster) => action.check(cluster)?,
+            None => action.check(&Cluster::default())?,
+        }
         if !self.ids.insert(id) {
             return Err(Problem::Duplicate {
                 what: format!("step `s{id}`"),

@@ -2,12 +2,14 @@
 
 use afterimage_engine::{Index, NodeId, Phase, Term};
 
-use super::{Side, StoreEntry, Target};
+use super::{Heal, Side, StoreEntry, Target};
 use crate::disk::{CrashPoint, FaultKind, Keep, Pattern, Profile};
 use crate::rng::Ratio;
 
-/// A cluster's members at the most.
+/// A cluster's members at the beginning, at the most, and its spares.
 pub(super) const NODES_MAX: u64 = 7;
+pub(super) const SPARES_MAX: u64 = 7;
+const NAMES_MAX: u64 = NODES_MAX + SPARES_MAX;
 /// Indexes and terms stay far from where adding to them could overflow.
 pub(super) const POSITION_MAX: u64 = 1 << 40;
 /// One value, entry or snapshot, and one batch of entries: as much as a run can
@@ -101,9 +103,9 @@ impl Word for NodeId {
     fn read(text: &str) -> Result<Self, String> {
         text.strip_prefix('n')
             .and_then(|number| number.parse().ok())
-            .filter(|n| (1..=NODES_MAX).contains(n))
+            .filter(|n| (1..=NAMES_MAX).contains(n))
             .map(NodeId)
-            .ok_or_else(|| format!("a member, n1 to n{NODES_MAX}"))
+            .ok_or_else(|| format!("a member, n1 to n{NAMES_MAX}"))
     }
 }
 
@@ -124,7 +126,7 @@ impl Word for Target {
         }
         text.strip_prefix("follower.")
             .and_then(|number| number.parse().ok())
-            .filter(|n| u64::from(*n) < NODES_MAX)
+            .filter(|n| u64::from(*n) < NAMES_MAX)
             .map(Target::Follower)
             .ok_or_else(|| "a member such as n1, leader, or follower.0".to_string())
     }
@@ -135,6 +137,8 @@ impl Word for Side {
         match self {
             Side::Leader => "leader".to_string(),
             Side::LeaderMinority => "leader-minority".to_string(),
+            Side::Ring => "ring".to_string(),
+            Side::Bridge(id) => format!("bridge.{}", id.print()),
             Side::Nodes(nodes) => {
                 let names: Vec<String> = nodes.iter().map(Word::print).collect();
                 names.join(",")
@@ -145,7 +149,11 @@ impl Word for Side {
         match text {
             "leader" => return Ok(Side::Leader),
             "leader-minority" => return Ok(Side::LeaderMinority),
+            "ring" => return Ok(Side::Ring),
             _ => {}
+        }
+        if let Some(Ok(id)) = text.strip_prefix("bridge.").map(NodeId::read) {
+            return Ok(Side::Bridge(id));
         }
         let nodes: Result<Vec<NodeId>, String> = text.split(',').map(NodeId::read).collect();
         nodes
@@ -153,7 +161,9 @@ impl Word for Side {
             .filter(|nodes| nodes.is_sorted_by(|a, b| a < b))
             .map(Side::Nodes)
             .ok_or_else(|| {
-                "leader, leader-minority, or members in ascending order such as n1,n3".to_string()
+                "leader, leader-minority, ring, bridge.n2, \
+                 or members in ascending order such as n1,n3"
+                    .to_string()
             })
     }
 }
@@ -174,6 +184,7 @@ macro_rules! choice {
         }
     };
 }
+choice!(Heal: All = "all", Core = "core", Nobody = "nobody");
 choice!(CrashPoint: Before = "before", Mid = "mid", After = "after");
 choice!(Phase: Recovery = "recovery", Append = "append", Roll = "roll", Truncate = "truncate",
     HardState = "hard-state", Prepare = "prepare", SnapshotSave = "snapshot-save",

@@ -8,7 +8,7 @@ use crate::plan::{Action, Plan, STORE, Side, Step, Target};
 use crate::report::RunReport;
 
 /// With one member, with two, and so on, of those that the steps name most;
-/// without each member.
+/// without each member, and each spare.
 pub(super) fn fewer(failed: &RunReport) -> Vec<Plan> {
     let plan = &failed.resolved;
     if plan.scenario == STORE {
@@ -23,32 +23,53 @@ pub(super) fn fewer(failed: &RunReport) -> Vec<Plan> {
         with(plan, &left)
     };
     let without = first.iter().rev().map(without);
+    let spares = spares(plan).rev().map(|gone| without_spare(plan, gone));
     match first.len() {
-        0 | 1 => Vec::new(),
-        _ => few.chain(without).collect(),
+        0 | 1 => spares.collect(),
+        _ => few.chain(without).chain(spares).collect(),
     }
+}
+
+fn spares(plan: &Plan) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+    let nodes = u64::from(plan.cluster.nodes);
+    (nodes + 1..=nodes + u64::from(plan.cluster.spares)).map(NodeId)
+}
+
+fn without_spare(plan: &Plan, gone: NodeId) -> Plan {
+    let founders = (1..=u64::from(plan.cluster.nodes)).map(NodeId);
+    let left = founders.chain(spares(plan).filter(|id| *id != gone));
+    let mut fewer = renamed(plan, left);
+    fewer.cluster.spares -= 1;
+    fewer
 }
 
 /// In how many steps the member occurs.
 fn named(plan: &Plan, id: NodeId) -> usize {
-    let names = |step: &&Step| match (&step.action, target(&step.action)) {
+    let names = |step: &&Step| match (&step.action, step.action.target()) {
         (_, Some(target)) => target == Target::Node(id),
         (Action::Partition { side, .. } | Action::Lose { from: side, .. }, _) => match side {
             Side::Nodes(nodes) => nodes.contains(&id),
-            Side::Leader | Side::LeaderMinority => false,
+            Side::Bridge(bridge) => *bridge == id,
+            Side::Leader | Side::LeaderMinority | Side::Ring => false,
         },
         _ => false,
     };
     plan.steps.iter().filter(names).count()
 }
 
-/// With these members alone, numbered again.
+/// With these members alone, and all spares.
 fn with(plan: &Plan, members: &[NodeId]) -> Plan {
     let mut left = members.to_vec();
     left.sort_unstable();
-    let new: BTreeMap<NodeId, NodeId> = left.into_iter().zip((1..).map(NodeId)).collect();
-    let mut fewer = plan.clone();
+    let mut fewer = renamed(plan, left.into_iter().chain(spares(plan)));
     fewer.cluster.nodes = members.len() as u32;
+    fewer
+}
+
+/// With the steps for these nodes alone, numbered again.
+fn renamed(plan: &Plan, left: impl Iterator<Item = NodeId>) -> Plan {
+    let new: BTreeMap<NodeId, NodeId> = left.zip((1..).map(NodeId)).collect();
+    let mut fewer = plan.clone();
     fewer
         .steps
         .retain_mut(|step| rename(&mut step.action, &new));
@@ -75,7 +96,15 @@ fn rename(action: &mut Action, new: &BTreeMap<NodeId, NodeId>) -> bool {
             makes_sense && !nodes.is_empty()
         });
     }
-    match target_mut(action) {
+    if let Action::Partition {
+        side: Side::Bridge(id),
+        ..
+    } = action
+    {
+        let renamed = new.get(id).map(|new| *id = *new);
+        return renamed.is_some();
+    }
+    match action.target_mut() {
         Some(Target::Node(id)) => match new.get(id) {
             Some(new) => {
                 *id = *new;
@@ -84,27 +113,5 @@ fn rename(action: &mut Action, new: &BTreeMap<NodeId, NodeId>) -> bool {
             None => false,
         },
         _ => true,
-    }
-}
-
-fn target(action: &Action) -> Option<Target> {
-    target_mut(&mut action.clone()).copied()
-}
-
-fn target_mut(action: &mut Action) -> Option<&mut Target> {
-    match action {
-        Action::Crash { target, .. }
-        | Action::Kill { target, .. }
-        | Action::Fail { target, .. }
-        | Action::Full { target, .. }
-        | Action::Evict { target }
-        | Action::Damage { target, .. }
-        | Action::Await { target, .. }
-        | Action::Slow { target, .. } => Some(target),
-        Action::Partition { .. }
-        | Action::Lose { .. }
-        | Action::Mend { .. }
-        | Action::Heal
-        | Action::Store(_) => None,
     }
 }

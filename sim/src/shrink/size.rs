@@ -17,7 +17,7 @@ pub(super) struct Size {
 
 /// Settings that are smaller when they are lower, and have no default that one
 /// would go back to.
-pub(super) const COUNTED: &[&str] = &["nodes", "duration_ms", CLIENTS[0], CLIENTS[1]];
+pub(super) const COUNTED: &[&str] = &["nodes", "spares", "duration_ms", CLIENTS[0], CLIENTS[1]];
 
 impl Size {
     pub fn of(plan: &Plan) -> Size {
@@ -27,7 +27,7 @@ impl Size {
         let steps: u64 = steps.map(|step| step.at_ms + weight(&step.action)).sum();
         Size {
             steps: plan.steps.len(),
-            nodes: plan.cluster.nodes,
+            nodes: plan.cluster.nodes + plan.cluster.spares,
             settings: plan.settings(COUNTED).len(),
             weight: plan.cluster.duration_ms + load + steps,
         }

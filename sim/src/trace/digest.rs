@@ -231,7 +231,10 @@ impl Bytes {
                 self.term(*last_term);
                 self.u32(*crc);
             }
-            What::Healed => self.u8(16),
+            What::Healed { core } => {
+                self.u8(16);
+                self.option(core.as_deref(), |b, core| b.list(core, |b, n| b.node(*n)));
+            }
             What::Final {
                 leader,
                 term,
@@ -253,6 +256,10 @@ impl Bytes {
             What::Read(contents) => {
                 self.u8(19);
                 self.contents(contents);
+            }
+            What::Members(membership) => {
+                self.u8(21);
+                self.membership(membership);
             }
         }
     }
@@ -348,6 +355,11 @@ impl Bytes {
                 self.u8(19);
                 self.str(what);
             }
+            Event::MembershipChanged { index, membership } => {
+                self.u8(21);
+                self.index(*index);
+                self.membership(membership);
+            }
         }
     }
 
@@ -387,10 +399,15 @@ impl Bytes {
         let SnapshotMeta {
             last_index,
             last_term,
-            membership: Membership { voters, learners },
+            membership,
         } = meta;
         self.index(*last_index);
         self.term(*last_term);
+        self.membership(membership);
+    }
+
+    fn membership(&mut self, membership: &Membership) {
+        let Membership { voters, learners } = membership;
         self.list(voters, |b, n| b.node(*n));
         self.list(learners, |b, n| b.node(*n));
     }

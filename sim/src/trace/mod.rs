@@ -2,6 +2,7 @@
 //! digest, the `sometimes` counters and the judges. No addresses, no wall time,
 //! no random numbers.
 
+mod changes;
 mod digest;
 mod history;
 mod names;
@@ -9,15 +10,17 @@ pub mod sometimes;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod watermarks;
 
 pub use digest::Digest;
 pub use history::History;
 pub use sometimes::Sometimes;
 pub use text::Style;
+pub use watermarks::Watermarks;
 
 use afterimage_engine::node::{Reply, RequestKind};
 use afterimage_engine::raft::Message;
-use afterimage_engine::{EntryId, Event, HardState, Index, NodeId, Term};
+use afterimage_engine::{EntryId, Event, HardState, Index, Membership, NodeId, Term};
 
 use crate::disk;
 
@@ -49,6 +52,8 @@ pub struct Contents {
 
 #[derive(Debug, Clone)]
 pub enum What {
+    /// Who takes part at the very beginning. Comes first.
+    Members(Membership),
     /// A decision of the engine or the node.
     Engine(Event),
     /// A file operation of a node's disk.
@@ -99,7 +104,8 @@ pub enum What {
         /// The message's term. Not in the text, where its `send` says it.
         term: Term,
     },
-    /// Lost on the way: `loss`, `partition` or `down`.
+    /// Lost on the way: `loss`, `corrupt` (its checksum does not fit), `queue`
+    /// (more than the link carries), `partition` or `down`.
     Dropped {
         from: NodeId,
         to: NodeId,
@@ -126,8 +132,11 @@ pub enum What {
     Fault {
         kind: &'static str,
     },
-    /// All faults have ended; the cluster must converge from here on.
-    Healed,
+    /// The faults have ended; the cluster must converge from here on. With a
+    /// `core`, those of it alone: for others nothing has ended.
+    Healed {
+        core: Option<Vec<NodeId>>,
+    },
     /// A node's state at the end.
     Final {
         leader: bool,

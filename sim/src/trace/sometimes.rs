@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use afterimage_engine::{Event, Index, NodeId, Phase, Role};
 
+use super::changes::Changes;
 use super::names::{is_temporary, short};
 use super::{Record, What};
 use crate::disk::{CrashPoint, CrashReport, FaultKind, OpKind, OpOutcome, OpRecord};
 
 /// Every label, in the order of reports.
-pub const LABELS: [&str; 15] = [
+pub const LABELS: [&str; 21] = [
     "crash-between-temp-write-and-rename",
     "crash-between-rename-and-dir-sync",
     "torn-record",
@@ -26,6 +27,12 @@ pub const LABELS: [&str; 15] = [
     "sync-failed",
     "disk-full",
     "kill-then-power-cut",
+    "learner-added",
+    "member-added",
+    "member-removed",
+    "leader-removed-itself",
+    "change-undone",
+    "leadership-transferred",
 ];
 
 /// Counts them from the records of a run. A crash here is a power cut, and each
@@ -34,6 +41,7 @@ pub const LABELS: [&str; 15] = [
 pub struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
     nodes: BTreeMap<NodeId, Node>,
+    changes: Changes,
 }
 
 /// What is under way at a node.
@@ -90,14 +98,14 @@ impl Sometimes {
         {
             self.count("leader-in-minority");
         }
+        let mut reached = self.changes.record(record);
         let Some(id) = record.node else { return };
         let node = self.nodes.entry(id).or_default();
-        let mut reached = Vec::new();
         match &record.what {
             What::Engine(event) => reached.extend(node.event(event)),
             What::Disk(op) => reached.extend(node.op(op)),
             What::PowerCut(report) => {
-                reached = node.crash(report);
+                reached.extend(node.crash(report));
                 node.stop(Life::Ran);
             }
             What::Killed => node.stop(Life::Killed),

@@ -25,7 +25,9 @@ use std::io::ErrorKind;
 use afterimage_engine::node::Reply;
 use afterimage_engine::raft::{Body, Message};
 use afterimage_engine::store::Report;
-use afterimage_engine::{EntryId, Event, HardState, Index, Role, SnapshotMeta, Term};
+use afterimage_engine::{
+    EntryId, Event, HardState, Index, Membership, NodeId, Role, SnapshotMeta, Term,
+};
 
 use super::names::{short, short_all};
 use super::{Contents, Operation, Record, What};
@@ -107,6 +109,8 @@ fn hidden(what: &What, style: &Style) -> bool {
         // On a node alone it says again what `up` said, or is a failure.
         What::Reopened { contents } => !style.node && contents.is_ok(),
         What::SnapshotGiven { .. }
+        // The plan says it.
+        | What::Members(_)
         | What::Engine(Event::Begin(_) | Event::End(_) | Event::HardStateSubmitted { .. }) => {
             !style.phases
         }
@@ -155,6 +159,7 @@ macro_rules! say {
 
 fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
     match what {
+        What::Members(membership) => say!(out, "members", "{}", Shown(membership)),
         What::Engine(event) => self::event(out, event),
         What::Disk(op) => self::op(out, op),
         What::PowerCut(report) => power_cut(out, report, margin),
@@ -206,7 +211,8 @@ fn what(out: &mut String, what: &What, margin: usize) -> fmt::Result {
             last_term,
             crc: _,
         } => say!(out, "given", "snapshot {last_term}/{last_index}"),
-        What::Healed => say!(out, "healed"),
+        What::Healed { core: None } => say!(out, "healed"),
+        What::Healed { core: Some(core) } => say!(out, "healed", "{}", names(core)),
         What::Final {
             leader,
             term,
@@ -269,6 +275,9 @@ fn event(out: &mut String, event: &Event) -> fmt::Result {
             leader.map_or(Ok(()), |id| write!(out, " leader=n{id}"))
         }
         Event::Voted { term, candidate } => say!(out, "vote", "n{candidate} term={term}"),
+        Event::MembershipChanged { index, membership } => {
+            say!(out, "members", "{} from={index}", Shown(membership))
+        }
         Event::Committed { index, term } => say!(out, "commit", "{index} term={term}"),
         Event::Applied { entry } => say!(out, "apply", "{}", Shown(entry)),
         Event::Restored {
@@ -372,6 +381,21 @@ impl Display for Shown<&HardState> {
         write!(f, "term={}", self.0.term)?;
         self.0.vote.map_or(Ok(()), |id| write!(f, " vote=n{id}"))
     }
+}
+
+impl Display for Shown<&Membership> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "voters={}", names(&self.0.voters))?;
+        if !self.0.learners.is_empty() {
+            write!(f, " learners={}", names(&self.0.learners))?;
+        }
+        Ok(())
+    }
+}
+
+fn names(ids: &[NodeId]) -> String {
+    let names: Vec<String> = ids.iter().map(|id| format!("n{id}")).collect();
+    names.join(",")
 }
 
 impl Display for Shown<&SnapshotMeta> {

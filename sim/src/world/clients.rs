@@ -68,10 +68,10 @@ impl Client {
     }
 
     /// Whom to ask: the one who is said to lead, or anybody.
-    pub fn target(&mut self, nodes: u64) -> NodeId {
+    pub fn target(&mut self, machines: u64) -> NodeId {
         match self.leader {
-            Some(id) if id.0 >= 1 && id.0 <= nodes => id,
-            _ => NodeId(1 + self.rng.below(nodes)),
+            Some(id) if id.0 >= 1 && id.0 <= machines => id,
+            _ => NodeId(1 + self.rng.below(machines)),
         }
     }
 

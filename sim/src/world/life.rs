@@ -7,7 +7,7 @@ use std::sync::Arc;
 use afterimage_engine::{Error, Host, NodeId};
 use madsim::runtime::Handle;
 
-use super::member::{Life, Member};
+use super::member::{Life, Member, Part};
 use super::replica::{Command, DIR, Mailbox, Status, process};
 use super::{Happening, Subject, World};
 use crate::disk::{CrashTrigger, SimFs, is_corruption, is_excused};
@@ -36,6 +36,10 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         process: handle.create_node().name(format!("n{id}")).build().id(),
         incarnation: 0,
         life: Life::Down,
+        part: match id.0 <= u64::from(plan.cluster.nodes) {
+            true => Part::Active,
+            false => Part::Spare,
+        },
         status: Status::default(),
         due: Default::default(),
         armed: None,
@@ -43,9 +47,25 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         waiting: None,
         slow_factor: 1,
         full: false,
+        paused_until_us: 0,
+        pause_felt: true,
+        tick_us: tick_us(plan, id),
+        clock_ahead_ms: 0,
         failed_opens: 0,
         settled: true,
     }
+}
+
+/// A tick of this member's clock, which goes as fast as it was built to.
+fn tick_us(plan: &Plan, id: NodeId) -> u64 {
+    let tick_us = u64::from(plan.cluster.tick_ms) * 1000;
+    let drift = plan.cluster.drift;
+    if drift.numerator == 0 {
+        return tick_us;
+    }
+    let most = tick_us * u64::from(drift.numerator) / u64::from(drift.denominator);
+    let draw = hash(&[plan.seed, id.0, u64::from_le_bytes(*b"drift\0\0\0")]);
+    (tick_us - most + draw % (2 * most + 1)).max(1)
 }
 
 impl<S: Subject> World<S> {
@@ -56,7 +76,8 @@ impl<S: Subject> World<S> {
 
     /// Starts the process: a new incarnation opens its store.
     pub(super) async fn boot(&mut self, node: NodeId) {
-        if self.member(node).life != Life::Down {
+        let member = self.member(node);
+        if member.life != Life::Down || member.part != Part::Active {
             return;
         }
         let config = self.config(node);
@@ -189,8 +210,7 @@ impl<S: Subject> World<S> {
         }
         let tick = Happening::Tick { node, incarnation };
         // Members do not tick in unison.
-        let phase = hash(&[self.plan.seed, node.0, incarnation])
-            % (u64::from(self.plan.cluster.tick_ms) * 1000);
+        let phase = hash(&[self.plan.seed, node.0, incarnation]) % self.member(node).tick_us;
         self.queue.push(self.now_us + phase, tick);
         self.settle(node, outcome, None).await;
     }
@@ -244,7 +264,7 @@ impl<S: Subject> World<S> {
     /// Ends all processes and lets madsim forget them: a runtime that is
     /// dropped with live nodes leaks them.
     pub(super) async fn tear_down(&mut self) {
-        for id in 1..=self.nodes() {
+        for id in 1..=self.machines() {
             self.stop_process(NodeId(id)).await;
         }
         madsim::time::sleep(std::time::Duration::from_secs(60)).await;

@@ -19,6 +19,7 @@ pub(super) struct Member<S> {
     /// Counts the boots; what was due for an earlier one is void.
     pub incarnation: u64,
     pub life: Life,
+    pub part: Part,
     pub status: Status,
     /// Which tasks have their next step in the queue.
     pub due: [bool; Task::ALL.len()],
@@ -31,10 +32,28 @@ pub(super) struct Member<S> {
     /// Ends of the slow and the full phases; 0: not slow, not full.
     pub slow_factor: u64,
     pub full: bool,
+    /// It stands still until then, in microseconds; and whether anything was
+    /// kept waiting so far.
+    pub paused_until_us: u64,
+    pub pause_felt: bool,
+    /// One of its ticks, in microseconds of ours.
+    pub tick_us: u64,
+    /// How wrong its wall clock is.
+    pub clock_ahead_ms: i64,
     /// Opens that failed in a row.
     pub failed_opens: u32,
     /// The disk has nothing pending: its power was cut and nobody wrote since.
     pub settled: bool,
+}
+
+/// Whether the machine is to run at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A spare that nobody has asked for.
+    Spare,
+    Active,
+    /// Stopped for good, or its disk is gone.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

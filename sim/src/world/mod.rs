@@ -12,30 +12,31 @@ mod life;
 mod member;
 mod nemesis;
 mod net;
+mod operator;
 mod queue;
 mod replica;
 mod story;
 
 use std::time::Duration;
 
-use afterimage_engine::Membership;
-use afterimage_engine::NodeId;
 use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task};
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
+use afterimage_engine::{Membership, NodeId};
 use madsim::runtime::{Handle, Runtime};
 
 use self::clients::{Client, Outstanding};
 use self::member::{Life, Member};
 use self::nemesis::End;
 use self::net::SimNet;
+use self::operator::Wish;
 use self::queue::Queue;
 use self::replica::{Command, Outcome};
 use self::story::Story;
 use crate::check::Judges;
 use crate::disk;
 use crate::kv::{self, Kv};
-use crate::plan::Plan;
+use crate::plan::{Heal, Plan};
 use crate::recorder::Recorder;
 use crate::report::RunReport;
 use crate::rng::hash;
@@ -98,8 +99,26 @@ enum Happening {
     },
     Step(usize),
     End(End),
+    Ask(Wish),
     Heal,
     Look,
+}
+
+impl Happening {
+    /// The machine that must be awake for it.
+    fn at_machine(&self) -> Option<NodeId> {
+        match self {
+            Happening::Deliver(message) => Some(message.to),
+            Happening::Tick { node, .. }
+            | Happening::BootStep { node, .. }
+            | Happening::TaskStep { node, .. }
+            | Happening::Client {
+                event: ClientEvent::Arrive { node, .. },
+                ..
+            } => Some(*node),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -148,13 +167,18 @@ pub(super) struct World<S> {
     story: Story,
     /// Since when the faults are over.
     healed_us: Option<u64>,
+    /// The most that was ever due.
+    deepest: u64,
+    /// If only these are healed.
+    core: Option<Vec<NodeId>>,
     finished: bool,
 }
 
 impl<S: Subject> World<S> {
     fn new(plan: &Plan, options: &RunOptions) -> Self {
         let handle = Handle::current();
-        let members = (1..=u64::from(plan.cluster.nodes))
+        let machines = plan.cluster.nodes + plan.cluster.spares;
+        let members = (1..=u64::from(machines))
             .map(|id| life::new_member(&handle, plan, NodeId(id)))
             .collect();
         let writers = u64::from(plan.workload.clients);
@@ -173,8 +197,12 @@ impl<S: Subject> World<S> {
             fs_ops: 0,
             story: Story::default(),
             healed_us: None,
+            deepest: 0,
+            core: None,
             finished: false,
         };
+        let founders = world.founders();
+        world.record(None, What::Members(founders));
         // The steps come first in the queue: one at 0 is carried out before the boots.
         world.schedule(0);
         for id in 1..=world.nodes() {
@@ -196,6 +224,7 @@ impl<S: Subject> World<S> {
                 unreachable!("ticks never end");
             };
             happenings += 1;
+            self.deepest = self.deepest.max(self.queue.len() as u64 + 1);
             if happenings > HAPPENINGS_MAX {
                 let text = format!("no end after {HAPPENINGS_MAX} happenings");
                 self.recorder.panicked(text);
@@ -218,11 +247,18 @@ impl<S: Subject> World<S> {
     }
 
     async fn happen(&mut self, happening: Happening) {
+        if let Some(node) = happening.at_machine()
+            && let Some(until_us) = self.paused_until(node)
+        {
+            // In the order in which it came: the queue sees to that.
+            self.queue.push(until_us, happening);
+            return;
+        }
         match happening {
             Happening::Deliver(message) => self.deliver(*message).await,
             Happening::Tick { node, incarnation } => {
                 if self.is_current(node, incarnation) {
-                    let tick_us = u64::from(self.plan.cluster.tick_ms) * 1000;
+                    let tick_us = self.member(node).tick_us;
                     let next = Happening::Tick { node, incarnation };
                     self.queue.push(self.now_us + tick_us, next);
                     self.handle(node, Input::Tick).await;
@@ -248,17 +284,30 @@ impl<S: Subject> World<S> {
             Happening::Client { at, event } => self.client(at, event).await,
             Happening::Step(at) => self.begin(at).await,
             Happening::End(end) => self.end(end),
-            Happening::Heal => {
-                if !self.is_healed() {
-                    self.heal().await;
-                }
-            }
+            Happening::Ask(wish) => self.ask(wish).await,
+            // A step of the plan may have done it.
+            Happening::Heal if self.is_healed() => {}
+            Happening::Heal if self.plan.cluster.heal == Heal::Nobody => self.finished = true,
+            Happening::Heal => self.heal().await,
             Happening::Look => self.look().await,
         }
     }
 
+    /// Members at the beginning.
     fn nodes(&self) -> u64 {
         u64::from(self.plan.cluster.nodes)
+    }
+
+    /// Those and the spares.
+    fn machines(&self) -> u64 {
+        self.members.len() as u64
+    }
+
+    fn founders(&self) -> Membership {
+        Membership {
+            voters: (1..=self.nodes()).map(NodeId).collect(),
+            learners: Vec::new(),
+        }
     }
 
     fn member(&mut self, id: NodeId) -> &mut Member<S> {
@@ -291,7 +340,7 @@ impl<S: Subject> World<S> {
     async fn call(&mut self, node: NodeId, command: Command<S>) -> Outcome {
         let now_us = self.now_us;
         let member = self.member(node);
-        member.env.set_now(now_us);
+        member.env.set_now(now_us, member.clock_ahead_ms);
         let mailbox = member.mailbox.clone();
         mailbox.call(command).await
     }
@@ -394,6 +443,7 @@ impl<S: Subject> World<S> {
             took_us += low + draw(0) % (high.saturating_sub(low) + 1);
             if !self.is_healed() && timing.stall.holds(draw(1)) {
                 stalled_us += draw(2) % (timing.stall_us_max + 1);
+                self.recorder.fault("disk-stall");
             }
         }
         self.fs_ops += n;
@@ -415,7 +465,7 @@ impl<S: Subject> World<S> {
             kind,
             why,
         };
-        let fate = self.net.send(from, to);
+        let fate = self.net.send(self.now_us, &message);
         if self.net.is_cut(from, to) {
             self.record(None, dropped("partition"));
             return;
@@ -424,8 +474,11 @@ impl<S: Subject> World<S> {
             self.record(None, dropped("loss"));
             return;
         }
-        if fate.delays_us.is_empty() {
-            self.record(None, dropped("loss"));
+        if let Some(why) = fate.dropped {
+            self.record(None, dropped(why));
+        }
+        if fate.queued {
+            self.recorder.fault("net-queue");
         }
         if fate.duplicated {
             self.recorder.fault("net-duplicate");
@@ -530,9 +583,9 @@ impl<S: Subject> World<S> {
 
     /// Sends the outstanding operation (again).
     fn attempt(&mut self, at: usize) {
-        let nodes = self.nodes();
+        let machines = self.machines();
         let client = &mut self.clients[at];
-        let node = client.target(nodes);
+        let node = client.target(machines);
         let sequence = client.sequence;
         let Some(outstanding) = &mut client.outstanding else {
             return;
@@ -586,9 +639,10 @@ impl<S: Subject> World<S> {
         let mutants = self.options.mutant.map(|m| m.engine()).unwrap_or_default();
         NodeConfig {
             id,
-            membership: Membership {
-                voters: (1..=self.nodes()).map(NodeId).collect(),
-                learners: Vec::new(),
+            // A spare learns from a leader who takes part.
+            membership: match id.0 <= self.nodes() {
+                true => self.founders(),
+                false => Membership::default(),
             },
             store: Options {
                 segment_bytes: cluster.segment_bytes,
@@ -608,7 +662,8 @@ impl<S: Subject> World<S> {
         }
     }
 
-    fn report(self) -> RunReport {
+    fn report(mut self) -> RunReport {
+        self.recorder.raise("queue", self.deepest);
         self.recorder
             .into_report(self.plan, self.fs_ops, self.now_us)
     }

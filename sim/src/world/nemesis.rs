@@ -5,23 +5,39 @@ use std::collections::BTreeSet;
 
 use afterimage_engine::{Event, NodeId, Phase};
 
-use super::member::Life;
+use super::member::{Life, Part};
+use super::net::Link;
 use super::{Happening, Subject, World};
 use crate::disk::{CrashTrigger, Damage, Fates};
-use crate::plan::{Action, MessageKind, Side, Target};
+use crate::plan::{Action, Heal, MessageKind, Side, Target};
 use crate::rng::hash;
 use crate::trace::What;
 
 /// The end of something that a step began.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum End {
-    Links { step: u32 },
-    Full { node: NodeId },
-    Slow { node: NodeId },
-    Await { step: u32 },
+    Links {
+        step: u32,
+    },
+    /// Not the end: the links of a partition come back, or go again.
+    Flap {
+        step: u32,
+        every_ms: u64,
+    },
+    Full {
+        node: NodeId,
+    },
+    Slow {
+        node: NodeId,
+    },
+    Await {
+        step: u32,
+    },
 }
 
 const MS: u64 = 1000;
+/// Why an operator does not do it.
+pub(super) const TOO_FEW: &str = "too few sound voters";
 
 impl<S: Subject> World<S> {
     /// Begins step number `at` of the plan.
@@ -35,7 +51,16 @@ impl<S: Subject> World<S> {
                 side,
                 one_way,
                 for_ms,
-            } => self.partition(at, side, one_way, for_ms),
+                flap_ms,
+            } => {
+                let note = self.partition(at, side, one_way, for_ms);
+                if flap_ms > 0 {
+                    let every_ms = flap_ms;
+                    let step = step.id;
+                    self.end_in(every_ms, End::Flap { step, every_ms });
+                }
+                note
+            }
             Action::Lose {
                 from,
                 to,
@@ -147,6 +172,37 @@ impl<S: Subject> World<S> {
                     format!("n{node}: disk {factor} times as slow")
                 }
             },
+            Action::Pause { target, for_ms } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    let until_us = self.now_us + for_ms * MS;
+                    let member = self.member(node);
+                    member.paused_until_us = until_us.max(member.paused_until_us);
+                    member.pause_felt = false;
+                    format!("n{node}: stands still")
+                }
+            },
+            Action::Jump {
+                target,
+                by_ms,
+                back,
+            } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => {
+                    let by_ms = if back { -(by_ms as i64) } else { by_ms as i64 };
+                    self.member(node).clock_ahead_ms += by_ms;
+                    self.record(Some(node), What::Fault { kind: "clock-jump" });
+                    format!("n{node}: its clock jumps by {by_ms} ms")
+                }
+            },
+            Action::Ask { ask, target, .. } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => self.wish(at, ask, node),
+            },
+            Action::LoseDisk { target } => match self.aim(at, target) {
+                None => "skip: no such target now".to_owned(),
+                Some(node) => self.lose_disk(node).await,
+            },
             Action::Store(_) => "skip: for a single store".to_owned(),
         };
         let id = step.id;
@@ -158,6 +214,11 @@ impl<S: Subject> World<S> {
         match end {
             End::Links { step } => {
                 self.net.mend(step);
+            }
+            End::Flap { step, every_ms } => {
+                if self.net.flap(step) {
+                    self.end_in(every_ms, End::Flap { step, every_ms });
+                }
             }
             End::Full { node } => {
                 let member = self.member(node);
@@ -177,39 +238,52 @@ impl<S: Subject> World<S> {
     /// The node that the step aims at, written back into the plan.
     fn aim(&mut self, at: usize, target: Target) -> Option<NodeId> {
         let node = match target {
-            Target::Node(id) => Some(id).filter(|id| id.0 >= 1 && id.0 <= self.nodes()),
+            Target::Node(id) => Some(id).filter(|id| id.0 >= 1 && id.0 <= self.machines()),
             Target::Leader => self.leader(),
             Target::Follower(n) => {
                 let leader = self.leader();
-                let others: Vec<_> = self
-                    .members
-                    .iter()
-                    .map(|m| m.id)
-                    .filter(|&id| Some(id) != leader)
-                    .collect();
+                let others: Vec<_> = self.active().filter(|&id| Some(id) != leader).collect();
                 others.get(n as usize % others.len().max(1)).copied()
             }
         }?;
-        match &mut self.plan.steps[at].action {
-            Action::Crash { target, .. }
-            | Action::Kill { target, .. }
-            | Action::Fail { target, .. }
-            | Action::Full { target, .. }
-            | Action::Evict { target }
-            | Action::Damage { target, .. }
-            | Action::Await { target, .. }
-            | Action::Slow { target, .. } => *target = Target::Node(node),
-            Action::Partition { .. }
-            | Action::Lose { .. }
-            | Action::Mend { .. }
-            | Action::Heal
-            | Action::Store(_) => {}
+        if let Some(target) = self.plan.steps[at].action.target_mut() {
+            *target = Target::Node(node);
         }
         Some(node)
     }
 
+    fn ids(&self) -> Vec<NodeId> {
+        self.members.iter().map(|m| m.id).collect()
+    }
+
+    /// Until when the machine stands still, if it does. Leaves the receipt.
+    pub(super) fn paused_until(&mut self, node: NodeId) -> Option<u64> {
+        let now_us = self.now_us;
+        let member = self.member(node);
+        if member.paused_until_us <= now_us {
+            return None;
+        }
+        let until_us = member.paused_until_us;
+        if !std::mem::replace(&mut member.pause_felt, true) {
+            self.record(Some(node), What::Fault { kind: "pause" });
+        }
+        Some(until_us)
+    }
+
+    /// Those that are to run.
+    fn active(&self) -> impl Iterator<Item = NodeId> {
+        let active = self.members.iter().filter(|m| m.part == Part::Active);
+        active.map(|m| m.id)
+    }
+
     fn damage(&mut self, at: usize, node: NodeId, damage: &Damage) -> String {
         let draw = hash(&[self.plan.seed, u64::from(self.plan.steps[at].id)]);
+        // Which disks a plan without spares may harm, it says itself.
+        let sound = self.recorder.model().is_sound(node);
+        let bounded = self.plan.cluster.heal != Heal::Nobody;
+        if bounded && self.plan.cluster.spares > 0 && sound && !self.may_lose(node) {
+            return format!("skip: {TOO_FEW} without n{node}");
+        }
         let Some(damage) = self.member(node).disk.damage(damage, draw) else {
             return "skip: nothing to harm".to_owned();
         };
@@ -223,7 +297,21 @@ impl<S: Subject> World<S> {
 
     fn partition(&mut self, at: usize, side: Side, one_way: bool, for_ms: u64) -> String {
         let leader = self.leader();
-        let minority = (self.nodes() - 1) / 2;
+        let minority = (self.active().count() as u64).saturating_sub(1) / 2;
+        let step = self.plan.steps[at].id;
+        let shape = match side {
+            Side::Ring => Some((ring(&self.ids()), "each hears its neighbours".to_owned())),
+            Side::Bridge(id) => Some((
+                bridge(&self.ids(), id),
+                format!("n{id}: between two halves"),
+            )),
+            _ => None,
+        };
+        if let Some((links, note)) = shape {
+            self.net.cut(step, links);
+            self.end_in(for_ms, End::Links { step });
+            return note;
+        }
         let Some(nodes) = self.side(side) else {
             return "skip: no leader now".to_owned();
         };
@@ -241,7 +329,6 @@ impl<S: Subject> World<S> {
                 }
             }
         }
-        let step = self.plan.steps[at].id;
         self.net.cut(step, links);
         self.end_in(for_ms, End::Links { step });
         if !one_way
@@ -265,11 +352,12 @@ impl<S: Subject> World<S> {
             Side::Nodes(nodes) => return Some(nodes),
             Side::Leader => return Some(vec![self.leader()?]),
             Side::LeaderMinority => self.leader()?,
+            // No set of members.
+            Side::Ring | Side::Bridge(_) => return None,
         };
-        let minority = (self.nodes() - 1) / 2;
+        let minority = (self.active().count() as u64).saturating_sub(1) / 2;
         // In ascending order, as the plan's text wants it.
-        let ids = self.members.iter().map(|m| m.id);
-        let friends = ids.filter(|&id| id != leader);
+        let friends = self.active().filter(|&id| id != leader);
         let with = friends.take((minority as usize).saturating_sub(1));
         let mut nodes: Vec<_> = std::iter::once(leader).chain(with).collect();
         nodes.sort_unstable();
@@ -354,4 +442,58 @@ impl<S: Subject> World<S> {
 fn names(nodes: &[NodeId]) -> String {
     let names: Vec<String> = nodes.iter().map(|id| format!("n{id}")).collect();
     names.join(",")
+}
+
+/// The links that a ring of these does not have.
+fn ring(ids: &[NodeId]) -> BTreeSet<Link> {
+    let n = ids.len();
+    let apart = |a: usize, b: usize| a != b && (a + 1) % n != b && (b + 1) % n != a;
+    links(ids, apart)
+}
+
+/// The links between two halves of all but `bridge`.
+fn bridge(ids: &[NodeId], bridge: NodeId) -> BTreeSet<Link> {
+    let half = |at: usize| at < ids.len() / 2;
+    let apart = |a: usize, b: usize| half(a) != half(b) && ids[a] != bridge && ids[b] != bridge;
+    links(ids, apart)
+}
+
+/// The links between the places that are `apart`, in both directions.
+fn links(ids: &[NodeId], apart: impl Fn(usize, usize) -> bool) -> BTreeSet<Link> {
+    let places = || 0..ids.len();
+    let pairs = places().flat_map(|a| places().map(move |b| (a, b)));
+    let apart = pairs.filter(|(a, b)| apart(*a, *b));
+    apart.map(|(a, b)| (ids[a], ids[b])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(links: BTreeSet<Link>, expected: &[(u64, u64)]) {
+        let both = expected.iter().flat_map(|&(a, b)| [(a, b), (b, a)]);
+        let both = both.map(|(a, b)| (NodeId(a), NodeId(b)));
+        assert_eq!(links, both.collect());
+    }
+
+    fn ids(n: u64) -> Vec<NodeId> {
+        (1..=n).map(NodeId).collect()
+    }
+
+    #[test]
+    fn in_a_ring_each_hears_two() {
+        check(ring(&ids(5)), &[(1, 3), (1, 4), (2, 4), (2, 5), (3, 5)]);
+        check(ring(&ids(3)), &[]);
+        check(ring(&ids(1)), &[]);
+    }
+
+    #[test]
+    fn a_bridge_hears_all() {
+        check(
+            bridge(&ids(5), NodeId(3)),
+            &[(1, 4), (1, 5), (2, 4), (2, 5)],
+        );
+        check(bridge(&ids(3), NodeId(1)), &[]);
+    }
 }

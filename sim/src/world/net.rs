@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use afterimage_engine::NodeId;
+use afterimage_engine::raft::{Body, Message};
 
 use crate::plan::{MessageKind, Net};
 use crate::rng::{Ratio, hash};
@@ -16,18 +17,41 @@ pub(super) struct SimNet {
     /// Messages sent so far on each link.
     sent: BTreeMap<(NodeId, NodeId), u64>,
     /// Links cut, by the step that cut them.
-    cuts: BTreeMap<u32, BTreeSet<(NodeId, NodeId)>>,
+    cuts: BTreeMap<u32, Cut>,
     /// Links that lose one kind of message, by the step that made them.
-    losses: BTreeMap<u32, (MessageKind, BTreeSet<(NodeId, NodeId)>)>,
+    losses: BTreeMap<u32, (MessageKind, BTreeSet<Link>)>,
+    /// Links that stay cut for ever.
+    dead: BTreeSet<Link>,
+    /// Until when each link is busy with what it was given, if it has limits.
+    busy_until_us: BTreeMap<Link, u64>,
+}
+
+/// From whom, to whom.
+pub(super) type Link = (NodeId, NodeId);
+
+#[derive(Debug)]
+struct Cut {
+    links: BTreeSet<Link>,
+    /// It comes and goes, and is not there just now.
+    open: bool,
 }
 
 /// When the copies of a message arrive, in microseconds from now.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
     pub delays_us: Vec<u64>,
+    /// Why it does not arrive, if it doesn't.
+    pub dropped: Option<&'static str>,
     pub duplicated: bool,
     pub reordered: bool,
+    /// It waited for others on its link.
+    pub queued: bool,
 }
+
+/// A link that has more to carry than it can within this drops what comes.
+const BACKLOG_US_MAX: u64 = 1_000_000;
+/// What a message takes besides its entries or its piece of a snapshot.
+const HEADER_BYTES: u64 = 64;
 
 /// Independent draws for one message.
 #[derive(Clone, Copy)]
@@ -39,6 +63,7 @@ enum Draw {
     ReorderDelay,
     Latency,
     SecondLatency,
+    Corrupt,
 }
 
 impl SimNet {
@@ -49,20 +74,32 @@ impl SimNet {
             sent: BTreeMap::new(),
             cuts: BTreeMap::new(),
             losses: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            busy_until_us: BTreeMap::new(),
         }
     }
 
-    /// No message is lost, doubled or held back from here on, no link is cut.
-    pub fn heal(&mut self) {
+    /// No message is lost, doubled or held back from here on. Of the links that
+    /// are cut now, those that `stays` names stay so.
+    pub fn heal(&mut self, stays: impl Fn(&Link) -> bool) {
         self.net.loss = Ratio::default();
         self.net.duplicate = Ratio::default();
         self.net.reorder = Ratio::default();
-        self.cuts.clear();
         self.losses.clear();
+        self.net.corrupt = Ratio::default();
+        self.net.bandwidth = 0;
+        let cuts = std::mem::take(&mut self.cuts).into_values();
+        let links = cuts.flat_map(|cut| cut.links);
+        self.dead = links.filter(stays).collect();
     }
 
-    pub fn cut(&mut self, step: u32, links: BTreeSet<(NodeId, NodeId)>) {
-        self.cuts.insert(step, links);
+    pub fn cut(&mut self, step: u32, links: BTreeSet<Link>) {
+        self.cuts.insert(step, Cut { links, open: false });
+    }
+
+    /// These are cut for ever.
+    pub fn sever(&mut self, links: BTreeSet<Link>) {
+        self.dead.extend(links);
     }
 
     pub fn lose(&mut self, step: u32, kind: MessageKind, links: BTreeSet<(NodeId, NodeId)>) {
@@ -81,23 +118,46 @@ impl SimNet {
             .any(|(lost, links)| lost.name() == kind && links.contains(&(from, to)))
     }
 
-    pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
-        self.cuts.values().any(|links| links.contains(&(from, to)))
+    /// What comes and goes does so; whether it is still there at all.
+    pub fn flap(&mut self, step: u32) -> bool {
+        let cut = self.cuts.get_mut(&step);
+        cut.map(|cut| cut.open = !cut.open).is_some()
     }
 
-    /// What becomes of the next message from `from` to `to`; no delay: lost.
-    pub fn send(&mut self, from: NodeId, to: NodeId) -> Fate {
+    pub fn is_cut(&self, from: NodeId, to: NodeId) -> bool {
+        let link = (from, to);
+        let mut cuts = self.cuts.values();
+        cuts.any(|cut| !cut.open && cut.links.contains(&link)) || self.dead.contains(&link)
+    }
+
+    /// What becomes of this message, the next one on its link.
+    pub fn send(&mut self, now_us: u64, message: &Message) -> Fate {
+        let (from, to) = (message.from, message.to);
         let number = self.sent.entry((from, to)).or_default();
         *number += 1;
         let parts = [self.seed, from.0, to.0, *number];
         let draw = |d: Draw| hash(&[parts[0], parts[1], parts[2], parts[3], d as u64]);
         let mut fate = Fate::default();
         if self.net.loss.holds(draw(Draw::Loss)) {
+            fate.dropped = Some("loss");
             return fate;
         }
+        let Some(wait_us) = self.wait_us(now_us, message) else {
+            fate.dropped = Some("queue");
+            return fate;
+        };
+        fate.queued = wait_us > 0;
+        if self.net.corrupt.holds(draw(Draw::Corrupt)) {
+            fate.dropped = Some("corrupt");
+            return fate;
+        }
+        let factor = match self.net.uneven {
+            1 => 1,
+            most => 1 + hash(&[self.seed, from.0, to.0]) % most,
+        };
         let (low, high) = (self.net.latency_us_min, self.net.latency_us_max);
-        let latency = |d| low + draw(d) % (high.saturating_sub(low) + 1);
-        let mut delay = latency(Draw::Latency);
+        let latency = |d| factor * (low + draw(d) % (high.saturating_sub(low) + 1));
+        let mut delay = wait_us + latency(Draw::Latency);
         if self.net.reorder.holds(draw(Draw::Reorder)) {
             delay += draw(Draw::ReorderDelay) % (self.net.reorder_us_max + 1);
             fate.reordered = true;
@@ -108,5 +168,148 @@ impl SimNet {
             fate.duplicated = true;
         }
         fate
+    }
+
+    /// How long the message takes to be on its way: it waits for those before
+    /// it, and for its own bytes. `None`: the link takes no more.
+    fn wait_us(&mut self, now_us: u64, message: &Message) -> Option<u64> {
+        if self.net.bandwidth == 0 {
+            return Some(0);
+        }
+        let busy = self.busy_until_us.entry((message.from, message.to));
+        let busy = busy.or_default();
+        let begins_us = now_us.max(*busy);
+        if begins_us - now_us > BACKLOG_US_MAX {
+            return None;
+        }
+        *busy = begins_us + bytes(&message.body) * 1000 / self.net.bandwidth;
+        Some(*busy - now_us)
+    }
+}
+
+/// About what the message takes on the wire.
+fn bytes(body: &Body) -> u64 {
+    let data = match body {
+        Body::Append { entries, .. } => {
+            let each = entries
+                .iter()
+                .map(|entry| HEADER_BYTES + entry.data.len() as u64);
+            each.sum()
+        }
+        Body::Snapshot { data, .. } => data.len() as u64,
+        _ => 0,
+    };
+    HEADER_BYTES + data
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use afterimage_engine::{Entry, EntryKind, Index, Term};
+
+    use super::*;
+
+    fn append(bytes: usize) -> Message {
+        let entry = Entry {
+            index: Index(1),
+            term: Term(1),
+            kind: EntryKind::Command,
+            timestamp_ms: 0,
+            data: Arc::from(vec![0; bytes]),
+        };
+        Message {
+            from: NodeId(1),
+            to: NodeId(2),
+            term: Term(1),
+            body: Body::Append {
+                prev_index: Index(0),
+                prev_term: Term(0),
+                commit: Index(0),
+                entries: vec![entry],
+            },
+        }
+    }
+
+    fn plain() -> Net {
+        Net {
+            latency_us_min: 100,
+            latency_us_max: 100,
+            ..Net::default()
+        }
+    }
+
+    #[test]
+    fn a_narrow_link_makes_messages_wait_and_drops_what_is_too_much() {
+        let bandwidth = 128;
+        let mut net = SimNet::new(
+            1,
+            Net {
+                bandwidth,
+                ..plain()
+            },
+        );
+        // 128 bytes of headers and 128 of data: two milliseconds.
+        let sent = |net: &mut SimNet, now_us| net.send(now_us, &append(128)).delays_us;
+        assert_eq!(sent(&mut net, 0), [2100]);
+        assert_eq!(sent(&mut net, 0), [4100]);
+        assert_eq!(sent(&mut net, 3000), [3100]);
+        assert_eq!(sent(&mut net, 50_000), [2100]);
+        net.send(50_000, &append(200_000));
+        assert_eq!(net.send(50_000, &append(1)).dropped, Some("queue"));
+        net.heal(|_| false);
+        assert_eq!(sent(&mut net, 50_000), [100]);
+    }
+
+    #[test]
+    fn what_is_corrupt_is_dropped() {
+        let corrupt = Ratio {
+            numerator: 1,
+            denominator: 1,
+        };
+        let mut net = SimNet::new(1, Net { corrupt, ..plain() });
+        let fate = net.send(0, &append(1));
+        assert_eq!((fate.dropped, fate.delays_us), (Some("corrupt"), vec![]));
+    }
+
+    #[test]
+    fn uneven_links_are_slower_each_in_its_own_way() {
+        let mut net = SimNet::new(
+            1,
+            Net {
+                uneven: 5,
+                ..plain()
+            },
+        );
+        let mut delays = BTreeSet::new();
+        for from in 1..=7 {
+            let message = Message {
+                from: NodeId(from),
+                to: NodeId(9),
+                ..append(1)
+            };
+            let first = net.send(0, &message).delays_us;
+            assert_eq!(net.send(0, &message).delays_us, first);
+            delays.extend(first);
+        }
+        assert!(delays.len() > 1 && delays.iter().all(|us| (100..=500).contains(us)));
+    }
+
+    #[test]
+    fn cuts_come_and_go_and_some_stay() {
+        let (a, b, c) = (NodeId(1), NodeId(2), NodeId(3));
+        let mut net = SimNet::new(1, plain());
+        net.cut(7, BTreeSet::from([(a, b)]));
+        net.cut(8, BTreeSet::from([(b, c)]));
+        assert!(net.is_cut(a, b) && !net.is_cut(b, a) && net.is_cut(b, c));
+        assert!(net.flap(7));
+        assert!(!net.is_cut(a, b));
+        assert!(net.flap(7));
+        assert!(net.is_cut(a, b));
+        net.heal(|link| *link == (b, c));
+        assert!(!net.is_cut(a, b) && net.is_cut(b, c));
+        net.sever(BTreeSet::from([(c, a)]));
+        assert!(net.is_cut(c, a) && !net.is_cut(a, c));
+        assert!(!net.flap(7), "it is over");
     }
 }

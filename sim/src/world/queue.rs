@@ -33,6 +33,10 @@ impl<T> Queue<T> {
         }));
     }
 
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub fn pop(&mut self) -> Option<(u64, T)> {
         self.heap.pop().map(|Reverse(at)| (at.time_us, at.what))
     }

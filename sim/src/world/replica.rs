@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use afterimage_engine::node::{Input, Node, NodeConfig, Output, Task};
+use afterimage_engine::raft::{Change, Refused};
 use afterimage_engine::store::Report;
-use afterimage_engine::{Error, Host, Index, Job, Step, Term};
+use afterimage_engine::{Error, Host, Index, Job, NodeId, Step, Term};
 
 use super::Subject;
 use crate::panics;
@@ -30,6 +31,10 @@ pub(super) enum Command<S> {
     BootStep,
     Handle(Input),
     Step(Task),
+    /// Change the membership.
+    Change(Change),
+    /// Hand over the leadership.
+    Transfer(NodeId),
     /// Read everything back.
     Inspect,
     /// Tell the state machine's digest.
@@ -44,6 +49,8 @@ pub(super) struct Outcome {
     pub outputs: Vec<Output>,
     pub stalled: bool,
     pub contents: Option<Contents>,
+    /// To an operator: where in the log a change is.
+    pub answer: Option<Result<Option<(Index, Term)>, Refused>>,
     /// `None` until the node is up.
     pub status: Option<Status>,
 }
@@ -183,6 +190,12 @@ impl<S: Subject> Process<S> {
             (Command::Step(task), Process::Up(node)) => node.step(task).map(|step| {
                 outcome.stalled = step == Step::Stalled;
             }),
+            (Command::Change(change), Process::Up(node)) => node
+                .change_membership(change)
+                .map(|answer| outcome.answer = Some(answer.map(Some))),
+            (Command::Transfer(to), Process::Up(node)) => node
+                .transfer_leadership(to)
+                .map(|answer| outcome.answer = Some(answer.map(|()| None))),
             (Command::Inspect, Process::Up(node)) => {
                 Contents::read(node.store()).map(|contents| outcome.contents = Some(contents))
             }

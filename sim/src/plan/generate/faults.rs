@@ -7,10 +7,11 @@
 use afterimage_engine::{NodeId, Phase};
 
 use super::aims::{ANY, Aim, FAILURES, INSTALL, RECOVERY, SYNCS, WORK};
+use super::kind::Kind;
 use super::ratio;
 use crate::disk::{CrashPoint, Damage, DamageKind, FailTrigger, FaultKind};
 use crate::plan::{Action, Cluster, Side, Step, Target};
-use crate::rng::SimRng;
+use crate::rng::{Ratio, SimRng};
 
 /// The faults come in waves, with a calm in between in which none begins: the
 /// cluster gets on, fills logs and saves snapshots, and there is something to lose.
@@ -27,43 +28,6 @@ const PHASES: [Phase; 6] = [
     Phase::Clean,
 ];
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// A group of members is cut off.
-    Partition,
-    /// One node's power goes, at an operation aimed at.
-    Crash,
-    /// The power goes again while the node recovers.
-    RecoveryCrash,
-    /// The power of all nodes goes at the same moment.
-    PowerLoss,
-    /// A process dies.
-    Kill,
-    /// A process dies, and shortly after its restart the power goes: what
-    /// recovery took from the cache must have been made durable first.
-    KillThenCut,
-    /// A member is away until it needs a snapshot; the power goes as it installs it.
-    Absence,
-    /// A sync fails: the store is reopened without a reboot, with a cache that lies.
-    FailedSync,
-    /// The power goes in the middle of a protocol.
-    PhaseCrash,
-    /// A leader is cut off with entries that nobody else has; the power goes
-    /// when its successor makes it truncate them.
-    Deposed,
-    /// One leader after the other dies young.
-    Churn,
-    /// Another operation fails, or stops short.
-    FailedOp,
-    Full,
-    Slow,
-    /// A sync fails and leaves the filesystem read-only, until the machine is
-    /// started anew.
-    ReadOnly,
-    /// Sectors of some members go bad.
-    Decay,
-}
-
 /// What a member's disk may lose without anybody being deceived: a store that
 /// can't read them whole refuses, and its member stays down. (The end of the
 /// log is not among them: there rot looks like a torn write, and a member that
@@ -75,81 +39,58 @@ const DECAYS: [(DamageKind, &str); 4] = [
     (DamageKind::Unreadable, "*"),
 ];
 
-impl Kind {
-    const ALL: [Kind; 14] = [
-        Kind::Partition,
-        Kind::Crash,
-        Kind::RecoveryCrash,
-        Kind::PowerLoss,
-        Kind::Kill,
-        Kind::KillThenCut,
-        Kind::Absence,
-        Kind::FailedSync,
-        Kind::PhaseCrash,
-        Kind::Deposed,
-        Kind::Churn,
-        Kind::FailedOp,
-        Kind::Full,
-        Kind::Slow,
-    ];
-    /// Kinds of which one seed in so many has one; whether, each draws itself.
-    const RARE: [(Kind, u32); 2] = [(Kind::ReadOnly, 4), (Kind::Decay, 8)];
-    /// Kinds that have an effect whatever the workload does: a seed has one of
-    /// them, so that its run is not vacuous.
-    const CERTAIN: [Kind; 4] = [Kind::Partition, Kind::Crash, Kind::PowerLoss, Kind::Kill];
-
-    /// The name of its stream.
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Partition => "partition",
-            Kind::Crash => "crash",
-            Kind::RecoveryCrash => "recovery-crash",
-            Kind::PowerLoss => "power-loss",
-            Kind::Kill => "kill",
-            Kind::KillThenCut => "kill-then-cut",
-            Kind::Absence => "absence",
-            Kind::FailedSync => "failed-sync",
-            Kind::PhaseCrash => "phase-crash",
-            Kind::Deposed => "deposed",
-            Kind::Churn => "churn",
-            Kind::FailedOp => "failed-op",
-            Kind::Full => "full",
-            Kind::Slow => "slow",
-            Kind::ReadOnly => "read-only",
-            Kind::Decay => "decay",
-        }
-    }
-
-    /// The mean time between two of the kind: drawn per seed from this range.
-    fn gap_ms(self) -> (u64, u64) {
-        match self {
-            Kind::Crash => (1500, 6000),
-            Kind::Partition | Kind::Kill => (2000, 8000),
-            Kind::RecoveryCrash | Kind::KillThenCut | Kind::FailedSync | Kind::FailedOp => {
-                (3000, 9000)
-            }
-            Kind::PhaseCrash | Kind::Deposed => (3000, 9000),
-            Kind::PowerLoss | Kind::Absence | Kind::Churn => (5000, 12_000),
-            Kind::Full | Kind::Slow | Kind::ReadOnly => (4000, 10_000),
-            Kind::Decay => (8000, 20_000),
-        }
-    }
+/// How a seed's faults are: all of one seed alike.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// How long from one of a kind to the next, as a multiple of what is usual.
+    pub(super) gap: Ratio,
+    pub(super) favour: Favour,
+    /// Any number of disks may go bad, not only a minority.
+    pub(super) unbounded: bool,
 }
 
-/// The steps of `seed`, at least one, in order of their times.
-pub(super) fn draw(seed: u64, cluster: &Cluster) -> Vec<Step> {
+/// Whom the faults hit.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Favour {
+    /// Now the leader, now a follower, now anybody.
+    Nobody,
+    Leader,
+    Followers,
+    /// A fixed set of members, just as many as a quorum needs.
+    Edge {
+        first: u64,
+    },
+    /// This one alone.
+    One(NodeId),
+}
+
+pub(super) const USUAL: Manner = Manner {
+    gap: Ratio {
+        numerator: 1,
+        denominator: 1,
+    },
+    favour: Favour::Nobody,
+    unbounded: false,
+};
+
+pub(super) const UNBOUNDED: Manner = Manner {
+    unbounded: true,
+    ..USUAL
+};
+
+/// The steps of `seed`, in order of their times.
+pub(super) fn draw(seed: u64, cluster: &Cluster, kinds: &[Kind], manner: Manner) -> Vec<Step> {
     let mut placed: Vec<(u64, Action)> = Vec::new();
-    let mut kinds = enabled(&mut SimRng::new(seed, "plan/kinds"));
-    for (kind, one_in) in Kind::RARE {
-        let mut rng = SimRng::new(seed, &format!("plan/kinds/{}", kind.name()));
-        kinds.extend(rng.chance(ratio(1, one_in)).then_some(kind));
-    }
-    for kind in kinds {
+    let mut last_spare = u64::from(cluster.nodes);
+    for &kind in kinds {
         let rng = SimRng::new(seed, &format!("plan/faults/{}", kind.name()));
         let mut drawer = Drawer {
             rng,
             nodes: u64::from(cluster.nodes),
+            machines: u64::from(cluster.nodes + cluster.spares),
             victims: Vec::new(),
+            last_spare: &mut last_spare,
+            manner,
             placed: &mut placed,
         };
         drawer.draw(kind, cluster.duration_ms);
@@ -163,22 +104,15 @@ pub(super) fn draw(seed: u64, cluster: &Cluster) -> Vec<Step> {
         .collect()
 }
 
-fn enabled(rng: &mut SimRng) -> Vec<Kind> {
-    let on = Kind::ALL.map(|kind| (kind, rng.chance(ratio(1, 2))));
-    let mut kinds: Vec<Kind> = on
-        .into_iter()
-        .filter_map(|(kind, on)| on.then_some(kind))
-        .collect();
-    if !kinds.iter().any(|kind| Kind::CERTAIN.contains(kind)) {
-        kinds.push(*rng.pick(&Kind::CERTAIN));
-    }
-    kinds
-}
-
 /// Places the faults of one kind.
-struct Drawer<'a> {
-    rng: SimRng,
-    nodes: u64,
+pub(super) struct Drawer<'a> {
+    pub(super) rng: SimRng,
+    pub(super) nodes: u64,
+    /// Those and the spares.
+    pub(super) machines: u64,
+    /// The last spare that a step has added.
+    pub(super) last_spare: &'a mut u64,
+    manner: Manner,
     /// Whose disks may go bad.
     victims: Vec<Target>,
     placed: &'a mut Vec<(u64, Action)>,
@@ -187,7 +121,8 @@ struct Drawer<'a> {
 impl Drawer<'_> {
     fn draw(&mut self, kind: Kind, duration_ms: u64) {
         let (low, high) = kind.gap_ms();
-        let gap_ms = self.rng.between(low, high);
+        let gap_ms = self.rng.between(low, high) * u64::from(self.manner.gap.numerator);
+        let gap_ms = gap_ms / u64::from(self.manner.gap.denominator);
         if kind == Kind::RecoveryCrash && self.rng.chance(ratio(1, 3)) {
             self.birth();
         }
@@ -240,6 +175,13 @@ impl Drawer<'_> {
             Kind::Full => self.full(at_ms),
             Kind::ReadOnly => self.read_only(at_ms),
             Kind::Decay => self.decay(at_ms),
+            Kind::Membership => self.membership(at_ms),
+            Kind::Handover => self.handover(at_ms),
+            Kind::LostDisk => self.lost_disk(at_ms),
+            Kind::Shape => self.shape(at_ms),
+            Kind::Flap => self.flap(at_ms),
+            Kind::Pause => self.pause(at_ms),
+            Kind::Jump => self.jump(at_ms),
             Kind::Slow => {
                 let target = self.target();
                 let factor = self.rng.between(3, 50);
@@ -256,7 +198,7 @@ impl Drawer<'_> {
         }
     }
 
-    fn push(&mut self, at_ms: u64, action: Action) {
+    pub(super) fn push(&mut self, at_ms: u64, action: Action) {
         self.placed.push((at_ms, action));
     }
 
@@ -278,12 +220,13 @@ impl Drawer<'_> {
                 side,
                 one_way,
                 for_ms,
+                flap_ms: 0,
             },
         );
     }
 
     /// Some of the members, but not all.
-    fn random_side(&mut self) -> Side {
+    pub(super) fn random_side(&mut self) -> Side {
         let mut nodes: Vec<NodeId> = (1..=self.nodes).map(NodeId).collect();
         self.rng.shuffle(&mut nodes);
         nodes.truncate(self.rng.between(1, self.nodes - 1) as usize);
@@ -312,7 +255,7 @@ impl Drawer<'_> {
     /// At one moment, or each within its next few operations.
     fn power_loss(&mut self, at_ms: u64) {
         let at_once = self.rng.chance(ratio(1, 2));
-        for n in 1..=self.nodes {
+        for n in 1..=self.machines {
             let target = Target::Node(NodeId(n));
             let down_ms = self.rng.between(50, 600);
             let trigger = if at_once {
@@ -354,6 +297,7 @@ impl Drawer<'_> {
             // It goes on sending, or goes on hearing; or neither.
             one_way: self.rng.chance(ratio(1, 4)),
             for_ms,
+            flap_ms: 0,
         };
         self.push(at_ms, partition);
         if self.rng.chance(ratio(2, 3)) {
@@ -428,7 +372,10 @@ impl Drawer<'_> {
     fn choose_victims(&mut self) {
         let mut members: Vec<u64> = (1..=self.nodes).collect();
         self.rng.shuffle(&mut members);
-        let most = (self.nodes - 1) / 2;
+        let most = match self.manner.unbounded {
+            true => self.nodes,
+            false => (self.nodes - 1) / 2,
+        };
         members.truncate(self.rng.between(most.min(1), most) as usize);
         let targets = members.into_iter().map(|id| Target::Node(NodeId(id)));
         self.victims = targets.collect();
@@ -502,7 +449,7 @@ impl Drawer<'_> {
     }
 
     /// Mostly short; at times long enough to be left behind.
-    fn down_ms(&mut self) -> u64 {
+    pub(super) fn down_ms(&mut self) -> u64 {
         if self.rng.chance(ratio(1, 6)) {
             self.rng.between(1500, 4000)
         } else {
@@ -510,15 +457,31 @@ impl Drawer<'_> {
         }
     }
 
-    fn member(&mut self) -> Target {
-        Target::Node(NodeId(self.rng.between(1, self.nodes)))
+    pub(super) fn member(&mut self) -> Target {
+        Target::Node(NodeId(self.rng.between(1, self.machines)))
     }
 
-    fn target(&mut self) -> Target {
-        match self.rng.below(5) {
-            0 | 1 => Target::Leader,
-            2 | 3 => Target::Follower(self.rng.below(self.nodes - 1) as u32),
-            _ => self.member(),
+    fn follower(&mut self) -> Target {
+        match self.nodes {
+            1 => self.member(),
+            nodes => Target::Follower(self.rng.below(nodes - 1) as u32),
+        }
+    }
+
+    pub(super) fn target(&mut self) -> Target {
+        match self.manner.favour {
+            Favour::Nobody => match self.rng.below(5) {
+                0 | 1 => Target::Leader,
+                2 | 3 => self.follower(),
+                _ => self.member(),
+            },
+            Favour::Leader => Target::Leader,
+            Favour::Followers => self.follower(),
+            Favour::Edge { first } => {
+                let place = first + self.rng.below(self.nodes / 2 + 1);
+                Target::Node(NodeId(1 + place % self.nodes))
+            }
+            Favour::One(id) => Target::Node(id),
         }
     }
 }

@@ -1,16 +1,18 @@
 use std::collections::BTreeSet;
 
-use super::drawn;
-use crate::plan::{Action, Plan, Side, Step, Target, generate};
+use super::{SCENARIOS, drawn};
+use crate::plan::generate::generate_unbounded;
+use crate::plan::{Action, Heal, Plan, Side, Step, Target, generate};
 
 #[test]
 fn a_drawn_plan_has_faults_within_its_time() {
     let mut names = BTreeSet::new();
     for seed in 0..1000 {
-        for raft_5 in [false, true] {
-            let plan = drawn(raft_5, seed);
+        for scenario in SCENARIOS {
+            let drawn = || generate(scenario, seed).unwrap();
+            let plan = drawn();
             assert!(!plan.steps.is_empty(), "seed {seed} has no fault");
-            assert!(plan.steps.len() < 150, "seed {seed}: {}", plan.steps.len());
+            assert!(plan.steps.len() < 400, "seed {seed}: {}", plan.steps.len());
             assert!(plan.steps.is_sorted_by_key(|step| step.at_ms));
             assert!(
                 plan.steps
@@ -19,19 +21,26 @@ fn a_drawn_plan_has_faults_within_its_time() {
             );
             // What is out of bounds would not read back.
             assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "seed {seed}");
-            assert_eq!(drawn(raft_5, seed), plan, "seed {seed} drawn twice");
+            assert_eq!(drawn(), plan, "seed {seed} drawn twice");
             names.extend(plan.steps.iter().map(|step| step.action.name()));
         }
     }
     let all = [
+        "add_learner",
         "crash",
         "evict",
         "fail",
         "full",
+        "jump",
         "kill",
+        "lose_disk",
         "partition",
+        "pause",
+        "promote",
+        "remove",
         "rot",
         "slow",
+        "transfer",
         "unreadable",
     ];
     assert_eq!(names, BTreeSet::from(all));
@@ -103,11 +112,80 @@ fn a_random_side_is_a_proper_part() {
     }
 }
 
+/// A kind that a scenario does not have takes no step, and no draw, of another.
+#[test]
+fn members_change_where_a_scenario_says_so() {
+    let asks = |plan: &Plan| {
+        let steps = plan.steps.iter();
+        let members =
+            |step: &&Step| matches!(step.action, Action::Ask { .. } | Action::LoseDisk { .. });
+        steps.filter(members).count()
+    };
+    let mut with = 0;
+    for seed in 0..100 {
+        assert_eq!(
+            (asks(&drawn(true, seed)), drawn(true, seed).cluster.spares),
+            (0, 0)
+        );
+        let mut plan = generate("membership-5", seed).unwrap();
+        assert!((2..=4).contains(&plan.cluster.spares));
+        with += usize::from(asks(&plan) > 0);
+        plan.cluster.spares = 0;
+        assert_eq!(plan.cluster, drawn(true, seed).cluster);
+        assert_eq!(plan.net, drawn(true, seed).net);
+    }
+    assert!(with > 90, "{with} of 100 plans");
+}
+
+#[test]
+fn a_swarm_draws_everything() {
+    let mut sizes = BTreeSet::new();
+    let mut heals = BTreeSet::new();
+    let (mut drifting, mut narrow, mut flapping, mut rings) = (0, 0, 0, 0);
+    for seed in 0..200 {
+        let plan = generate("swarm", seed).unwrap();
+        sizes.insert(plan.cluster.nodes);
+        heals.insert(format!("{:?}", plan.cluster.heal));
+        drifting += u32::from(plan.cluster.drift.numerator > 0);
+        narrow += u32::from(plan.net.bandwidth > 0);
+        let sides = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Partition { side, flap_ms, .. } => Some((side, *flap_ms)),
+            _ => None,
+        });
+        let sides: Vec<_> = sides.collect();
+        flapping += u32::from(sides.iter().any(|(_, flap_ms)| *flap_ms > 0));
+        let ring = |side: &Side| matches!(side, Side::Ring | Side::Bridge(_));
+        rings += u32::from(sides.iter().any(|(side, _)| ring(side)));
+    }
+    assert_eq!(sizes, (1..=7).collect());
+    assert_eq!(heals.len(), 2, "{heals:?}");
+    for count in [drifting, narrow, flapping, rings] {
+        assert!((10..150).contains(&count), "{count} of 200 seeds");
+    }
+}
+
+#[test]
+fn without_bounds_plans_harm_disks() {
+    let mut harmed = 0;
+    for scenario in SCENARIOS {
+        for seed in 0..30 {
+            let plan = generate_unbounded(scenario, seed).unwrap();
+            assert_eq!(plan.cluster.heal, Heal::Nobody);
+            let harms = |step: &Step| matches!(step.action, Action::Damage { .. });
+            harmed += usize::from(plan.steps.iter().any(harms));
+            assert_eq!(plan.to_string().parse(), Ok(plan));
+        }
+    }
+    // In the others it would be the turn of the first after the end.
+    assert!(harmed > 90, "{harmed} of 120 plans");
+    assert_eq!(generate_unbounded("store", 1), generate("store", 1));
+}
+
 #[test]
 fn unknown_scenarios_are_named() {
     let error = generate("raft-4", 0).unwrap_err().to_string();
-    let expected =
-        "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, store, figure-8";
+    let expected = "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, \
+                    membership-5, swarm, store, figure-8";
     assert!(error.starts_with(expected), "{error}");
 }
 

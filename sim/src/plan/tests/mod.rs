@@ -16,7 +16,7 @@ use crate::disk::{
 };
 use crate::stories::STORIES;
 
-const SCENARIOS: [&str; 2] = ["raft-3", "raft-5"];
+const SCENARIOS: [&str; 4] = ["raft-3", "raft-5", "membership-5", "swarm"];
 
 fn drawn(raft_5: bool, seed: u64) -> Plan {
     generate_plan(SCENARIOS[usize::from(raft_5)], seed).unwrap()
@@ -146,7 +146,8 @@ fn store_plan() -> impl Strategy<Value = Plan> {
 
 fn plan() -> impl Strategy<Value = Plan> {
     prop_oneof![
-        (any::<bool>(), any::<u64>()).prop_map(|(raft_5, seed)| drawn(raft_5, seed)),
+        (sample::select(SCENARIOS.to_vec()), any::<u64>())
+            .prop_map(|(scenario, seed)| generate_plan(scenario, seed).unwrap()),
         store_plan(),
         (sample::select(STORIES.to_vec()), any::<u64>())
             .prop_map(|(story, seed)| generate_plan(story.name, seed).unwrap()),

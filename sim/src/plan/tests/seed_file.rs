@@ -61,7 +61,8 @@ fn refusals_of_seed_files() {
     check_seed_file(
         "# a bare plan\nplan 1\nnet x=1",
         "line 3: unknown key `x`; \
-        known: latency_us, loss, duplicate, reorder, reorder_us_max",
+        known: latency_us, loss, duplicate, reorder, reorder_us_max, \
+         corrupt, uneven, bandwidth",
     );
 
     check_seed_file(pass, "line 1: missing field `plan`");

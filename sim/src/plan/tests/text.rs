@@ -164,14 +164,15 @@ fn the_defaults_of_version_1() {
     let plan: Plan = "plan 1\nscenario raft-3".parse().unwrap();
     assert_eq!(
         fields::print(&plan.cluster).join(" "),
-        "nodes=3 tick_ms=10 election_ticks=15 heartbeat_ticks=3 segment_bytes=4096 \
+        "nodes=3 spares=0 tick_ms=10 election_ticks=15 heartbeat_ticks=3 segment_bytes=4096 \
          chunk_bytes=1024 cache_bytes=65536 append_bytes_max=4096 inflight_max=8 \
          snapshot_every=100 duration_ms=20000 converge_ms=10000 trail_entries=0 \
-         commit_hint_every=0"
+         commit_hint_every=0 heal=all drift=0/1"
     );
     assert_eq!(
         fields::print(&plan.net).join(" "),
-        "latency_us=500..2000 loss=0/1 duplicate=0/1 reorder=0/1 reorder_us_max=10000"
+        "latency_us=500..2000 loss=0/1 duplicate=0/1 reorder=0/1 reorder_us_max=10000 \
+         corrupt=0/1 uneven=1 bandwidth=0"
     );
     assert_eq!(
         fields::print(&plan.disk).join(" "),
@@ -286,13 +287,15 @@ fn refusals_of_steps() {
         "s1 explode n1",
         "line 3: unknown action `explode`; \
          known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, \
-         lose, mend, await, heal",
+         lose, mend, await, heal, pause, jump, \
+         add_learner, promote, remove, transfer, lose_disk",
     );
     check_line(
         "s1 append 1/1:8",
         "line 3: unknown action `append`; \
          known: partition, crash, kill, fail, full, evict, slow, rot, unreadable, \
-         lose, mend, await, heal",
+         lose, mend, await, heal, pause, jump, \
+         add_learner, promote, remove, transfer, lose_disk",
     );
     check_line("s1 evict", "line 3: target is missing");
     check_line(
@@ -314,7 +317,8 @@ fn refusals_of_steps() {
     check_line(
         "s1 partition n2,n1",
         "line 3: side is `n2,n1`; \
-         allowed: leader, leader-minority, or members in ascending order such as n1,n3",
+         allowed: leader, leader-minority, ring, bridge.n2, \
+         or members in ascending order such as n1,n3",
     );
     check_line(
         "s1 lose n1 to=n4 kind=append",

@@ -41,6 +41,8 @@ fn report(plan: &Plan, verdict: Verdict) -> RunReport {
         client_ops: 0,
         faults: Default::default(),
         sometimes: Default::default(),
+        kinds: Default::default(),
+        watermarks: Default::default(),
         resolved: plan.clone(),
         trace: None,
     }

@@ -1,3 +1,4 @@
+use afterimage_engine::raft::Body;
 use afterimage_engine::{Event, Index, Phase, Role};
 
 use super::super::sometimes::{LABELS, Sometimes};
@@ -190,4 +191,34 @@ fn kill_then_power_cut() {
         LABEL,
     );
     check(Stream::new().boot(1).power_cut(1), &[]);
+}
+
+#[test]
+fn members_come_and_go() {
+    let leader = || {
+        Stream::new()
+            .members(&[1, 2, 3])
+            .boot(1)
+            .role(1, 2, Role::Leader)
+    };
+    let changed = |voters: &[u64]| leader().changed(1, 5, voters);
+    check(changed(&[1, 2, 3, 4]).committed(1, 4, 2), &[]);
+    let done = |voters: &[u64]| changed(voters).committed(1, 5, 2);
+    check(done(&[1, 2, 3, 4]), &["member-added"]);
+    check(done(&[1, 2]).committed(1, 6, 2), &["member-removed"]);
+    check(done(&[2, 3]), &["leader-removed-itself"]);
+    let learner = leader().learner(1, 5, &[1, 2, 3], 4);
+    check(learner.committed(1, 5, 2), &["learner-added"]);
+    // Another leader took over, and then took it back.
+    let deposed = || changed(&[1, 2]).role(1, 3, Role::Follower);
+    check(deposed().committed(1, 5, 3), &[]);
+    check(deposed().changed(1, 0, &[1, 2, 3]), &["change-undone"]);
+}
+
+#[test]
+fn a_leadership_handed_over() {
+    let told = || Stream::new().sent(1, 2, 4, Body::TimeoutNow);
+    check(told().role(2, 5, Role::Leader), &["leadership-transferred"]);
+    check(told().role(3, 5, Role::Leader), &[]);
+    check(told().role(2, 6, Role::Leader), &[]);
 }
