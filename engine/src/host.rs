@@ -22,6 +22,11 @@ pub trait Env: Send + Sync {
     fn random(&self) -> u64;
     /// Sees every decision of the engine and the node, in order.
     fn observe(&self, event: Event);
+    /// Whether anybody observes: if not, events that cost something to make are
+    /// not even made.
+    fn is_observed(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for Host {

@@ -13,7 +13,7 @@ use afterimage_engine::threads::{SystemEnv, Threads};
 use afterimage_engine::{Entry, EntryKind, Error, Host, Index, Term};
 
 fn open(fs: Arc<dyn Fs>, dir: &Path) -> (Store, Report) {
-    let env = Arc::new(SystemEnv::new(|_| {}).unwrap());
+    let env = Arc::new(SystemEnv::unobserved().unwrap());
     let options = Options {
         segment_bytes: 16 << 10,
         ..Options::default()

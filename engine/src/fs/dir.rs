@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{File, Fs, Held, Lock, SyncMode};
+use super::{Advice, File, Fs, Held, Lock, SyncMode};
 use crate::error::{Error, Op, Result};
 use crate::job::turn;
 
@@ -233,6 +233,10 @@ impl Handle {
         Ok(done)
     }
 
+    pub fn advise(&self, advice: Advice, offset: u64, len: u64) {
+        self.file.advise(advice, offset, len);
+    }
+
     /// As [`Handle::len`], in the caller's step.
     pub fn len_now(&self) -> Result<u64> {
         self.file.len().map_err(|e| error(Op::Len, &*self.path, e))
@@ -242,5 +246,36 @@ impl Handle {
         let result = self.file.sync(mode);
         turn().await;
         result.map_err(|e| error(Op::Sync, &*self.path, e))
+    }
+}
+
+/// Lets the disk begin with a long write while the rest is still to come, so
+/// that the sync at the end waits for little.
+#[derive(Debug)]
+pub(crate) struct WriteAhead {
+    /// The disk was told up to here.
+    begun: u64,
+    /// How much it is told of at once, in bytes.
+    every: u64,
+}
+
+impl WriteAhead {
+    const PAGE: u64 = 4 << 10;
+
+    pub fn new(start: u64, every: u64) -> Self {
+        WriteAhead {
+            begun: start / Self::PAGE * Self::PAGE,
+            every,
+        }
+    }
+
+    /// All up to `end` was written, and more will be.
+    pub fn written(&mut self, file: &Handle, end: u64) {
+        // Not the last page: more goes into it.
+        let whole = end / Self::PAGE * Self::PAGE;
+        if whole >= self.begun + self.every {
+            file.advise(Advice::WillSync, self.begun, whole - self.begun);
+            self.begun = whole;
+        }
     }
 }

@@ -68,6 +68,19 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes the file's data and size durable. After an error nothing is
     /// known about what is durable, and calling again proves nothing.
     fn sync(&self, mode: SyncMode) -> io::Result<()>;
+    /// Says what will be asked for soon. It may be ignored, has no effect on
+    /// what is durable or read, and does not wait for the disk.
+    fn advise(&self, _advice: Advice, _offset: u64, _len: u64) {}
+}
+
+/// What a [`File::advise`] foretells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// The range will be read.
+    WillRead,
+    /// The range was written, a sync will come, and hardly a read after it: the
+    /// disk may begin now.
+    WillSync,
 }
 
 /// What a [`File::sync`] covers.

@@ -1,9 +1,10 @@
 //! Goes through a segment's bytes, whatever they are.
 
+use crate::bytes::first_nonzero;
 use crate::error::Result;
 use crate::fs::dir::Handle;
 use crate::ids::Index;
-use crate::log::record::{self, HEADER, Parsed, RecordHeader};
+use crate::log::record::{self, HEADER, Parsed, RecordHeader, Seed};
 use crate::log::segment::{Mark, SegmentHeader, start_mark};
 
 /// Bytes read at once.
@@ -37,7 +38,7 @@ pub enum Piece {
 pub(super) struct Walk<'a> {
     file: &'a Handle,
     len: u64,
-    nonce: u64,
+    seed: Seed,
     at: u64,
     /// Where the next record of the chain is expected.
     next: Mark,
@@ -51,7 +52,7 @@ impl<'a> Walk<'a> {
         Ok(Walk {
             file,
             len: file.len_now()?,
-            nonce: header.nonce,
+            seed: Seed::new(header.nonce),
             at: next.offset,
             next,
             window: Vec::new(),
@@ -94,18 +95,18 @@ impl<'a> Walk<'a> {
 
     /// What begins at `offset` is no record: up to where does it go?
     fn search(&mut self, offset: u64) -> Result<Piece> {
-        let nonce = self.nonce;
+        let seed = self.seed.clone();
         let first = self.bytes(offset, HEADER.min((self.len - offset) as usize))?;
         let header = first
             .first_chunk()
-            .and_then(|bytes| RecordHeader::decode(bytes, nonce));
+            .and_then(|bytes| RecordHeader::decode_seeded(bytes, &seed));
         let (mut at, mut noise_end) = (offset, offset);
         while at < self.len {
             let rest = self.bytes(at, 1)?;
             if rest.is_empty() {
                 break; // the file became shorter meanwhile
             }
-            let Some(zeros) = rest.iter().position(|&b| b != 0) else {
+            let Some(zeros) = first_nonzero(rest) else {
                 at += rest.len() as u64;
                 continue;
             };
@@ -133,11 +134,11 @@ impl<'a> Walk<'a> {
     }
 
     fn parse(&mut self, at: u64) -> Result<Option<(RecordHeader, u32)>> {
-        let (available, nonce) = (self.len - at, self.nonce);
+        let (available, seed) = (self.len - at, self.seed.clone());
         let mut want = HEADER;
         loop {
             let bytes = self.bytes(at, want)?;
-            match record::parse(bytes, available, nonce) {
+            match record::parse_seeded(bytes, available, &seed) {
                 Parsed::Record { header, crc } => return Ok(Some((header, crc))),
                 Parsed::Need(n) if n > bytes.len() && n > want => want = n,
                 // Also where the file became shorter meanwhile.

@@ -37,6 +37,15 @@ impl Cleaner {
         }
     }
 
+    /// Closes the files of snapshots that were replaced. Nobody can open them
+    /// any more, so this frees their space, which takes long. Every step that
+    /// begins to clean does so, too.
+    pub fn close_replaced(&self) {
+        let replaced = std::mem::take(&mut self.shared.state().replaced);
+        // Not under the lock, which a `drop` in the line above would be.
+        drop(replaced);
+    }
+
     /// At most one file operation.
     ///
     /// # Errors
@@ -47,6 +56,7 @@ impl Cleaner {
             if !self.has_work() {
                 return Ok(Step::Idle);
             }
+            self.close_replaced();
             let shared = self.shared.clone();
             self.running = Some(Job::new(async move { clean(&shared).await }));
         }

@@ -2,7 +2,9 @@
 //! need, and a cleaner that removes what a snapshot covers.
 
 pub(crate) mod cleaner;
+pub(crate) mod places;
 pub(crate) mod preparer;
 pub(crate) mod record;
+pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod writer;

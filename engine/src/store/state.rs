@@ -98,6 +98,9 @@ pub(crate) struct State {
     pub active: Option<Active>,
     pub hard_state_file: HardStateFile,
     pub snapshot: Option<SnapshotReader>,
+    /// Snapshots that were replaced. Their files are still open: who closes one
+    /// frees its space, which takes long, and that is left to the cleaner.
+    pub replaced: Vec<SnapshotReader>,
     /// The highest generation given so far.
     pub generation: u64,
     pub prepared: Option<Prepared>,
@@ -130,6 +133,11 @@ impl State {
         self.snapshot.as_ref().map_or_else(Default::default, |s| {
             (s.meta().last_index, s.meta().last_term)
         })
+    }
+
+    /// This is the current snapshot from now on.
+    pub fn succeed(&mut self, snapshot: SnapshotReader) {
+        self.replaced.extend(self.snapshot.replace(snapshot));
     }
 
     pub fn next_generation(&mut self) -> u64 {

@@ -12,14 +12,23 @@ pub struct SystemEnv {
     /// State of a splitmix64 stream seeded by the system: names, nonces and
     /// timeouts must differ from those of other processes, not be secret.
     random: AtomicU64,
-    observer: Box<dyn Fn(Event) + Send + Sync>,
+    observer: Option<Box<dyn Fn(Event) + Send + Sync>>,
 }
 
 impl SystemEnv {
     /// `observer` sees every decision, in order, on the thread that takes it:
-    /// it should be quick and must not call back into the store. Pass `|_| {}`
-    /// to see nothing. Fails if the system has no entropy.
+    /// it should be quick and must not call back into the store. Fails if the
+    /// system has no entropy.
     pub fn new(observer: impl Fn(Event) + Send + Sync + 'static) -> io::Result<Self> {
+        Ok(SystemEnv {
+            observer: Some(Box::new(observer)),
+            ..SystemEnv::unobserved()?
+        })
+    }
+
+    /// Nobody sees anything, which saves the cost of showing it. Fails if the
+    /// system has no entropy.
+    pub fn unobserved() -> io::Result<Self> {
         let mut seed = [0; 8];
         let mut filled = 0;
         while filled < seed.len() {
@@ -30,7 +39,7 @@ impl SystemEnv {
         }
         Ok(SystemEnv {
             random: AtomicU64::new(u64::from_le_bytes(seed)),
-            observer: Box::new(observer),
+            observer: None,
         })
     }
 }
@@ -59,7 +68,13 @@ impl Env for SystemEnv {
     }
 
     fn observe(&self, event: Event) {
-        (self.observer)(event);
+        if let Some(observer) = &self.observer {
+            observer(event);
+        }
+    }
+
+    fn is_observed(&self) -> bool {
+        self.observer.is_some()
     }
 }
 
@@ -76,7 +91,7 @@ mod tests {
     #[test]
     fn two_environments_do_not_share_their_randomness() {
         let draw = || {
-            let env = SystemEnv::new(|_| {}).unwrap();
+            let env = SystemEnv::unobserved().unwrap();
             let drawn: Vec<u64> = (0..4).map(|_| env.random()).collect();
             drawn
         };

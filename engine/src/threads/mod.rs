@@ -23,7 +23,7 @@
 //! use afterimage_engine::{Entry, EntryKind, Host, Index, Term, fs::OsFs};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let host = Host { fs: Arc::new(OsFs), env: Arc::new(SystemEnv::new(|_event| {})?) };
+//! let host = Host { fs: Arc::new(OsFs), env: Arc::new(SystemEnv::unobserved()?) };
 //! let (store, report) = Store::open(host, Path::new("log"), Options::default()).run()?;
 //! let threads = Threads::start(store)?;
 //! let entry = Entry {
@@ -63,7 +63,7 @@ use lead::{lead, leave};
 const RETRY: Duration = Duration::from_millis(100);
 /// Data handed over but not durable yet, in bytes: [`Threads::append`] waits
 /// while there is more, so that a slow disk does not fill the memory.
-const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
 /// The background thread looks for work after so many bytes of data; waking it
 /// for every batch would cost the log thread more than the work is worth.
 const LOOK_EVERY_BYTES: usize = 1 << 20;
@@ -457,6 +457,7 @@ fn background_thread(shared: &Shared, store: &Store) -> Result<()> {
         }
         state.look = false;
         drop(state);
+        cleaner.close_replaced();
         // One step each in turn: freeing a large file takes long, and the
         // next segment may be wanted soon.
         let mut ran = false;
