@@ -69,7 +69,10 @@ fn append(settings: &Settings, rounds: usize) -> Result<()> {
     let title = format!("W4: {mib} MiB of 1 KiB entries, nobody waits");
     print(&title, "MiB/s", mib as f64, &rows);
     for (name, peak) in names.iter().zip(peaks) {
-        println!("  {name:<26} {:>8.0} MiB of memory at the most", peak as f64 / 1024.0);
+        println!(
+            "  {name:<26} {:>8.0} MiB of memory at the most",
+            peak as f64 / 1024.0
+        );
     }
     Ok(())
 }

@@ -136,7 +136,9 @@ fn open_elsewhere(dir: &Path) -> Result<(Duration, u64)> {
 /// Whether this process is the one that opens.
 pub fn child_of() -> Option<PathBuf> {
     let mut args = std::env::args_os().skip(1);
-    (args.next()? == CHILD).then(|| args.next())?.map(PathBuf::from)
+    (args.next()? == CHILD)
+        .then(|| args.next())?
+        .map(PathBuf::from)
 }
 
 pub fn child(dir: &Path) -> Result<()> {

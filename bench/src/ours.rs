@@ -76,8 +76,11 @@ impl Ours {
         let mut count = 0;
         for entry in std::fs::read_dir(self.threads.store().dir())? {
             let name = entry?.file_name();
-            let base = name.to_str().and_then(|name| name.strip_prefix("log-")?.get(..20));
-            count += usize::from(base.is_some_and(|base| base.parse().is_ok_and(|n: u64| n <= last)));
+            let base = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("log-")?.get(..20));
+            count +=
+                usize::from(base.is_some_and(|base| base.parse().is_ok_and(|n: u64| n <= last)));
         }
         Ok(count)
     }
@@ -143,8 +146,8 @@ impl Log for Ours {
     }
 
     fn read(&self, number: u64, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
-        visit(&self.threads.store().entry(Index(number))?.data);
-        Ok(())
+        let store = self.threads.store();
+        Ok(store.visit(Index(number), |entry| visit(entry.data))?)
     }
 
     fn scan(&self, last: u64, visit: &mut dyn FnMut(&[u8])) -> Result<()> {

@@ -128,7 +128,10 @@ fn purge(settings: &Settings) -> Result<()> {
         log.close()?;
         Ok(took)
     })?;
-    let title = format!("W7: half of {} MiB purged while appends go on", settings.mib);
+    let title = format!(
+        "W7: half of {} MiB purged while appends go on",
+        settings.mib
+    );
     print(&title, "times/s", 1.0, &rows);
     println!("  each append of 256 B, in us   p50     p99     max | during: p50     p99     max");
     for (name, seen) in names.iter().zip(&latencies) {

@@ -48,7 +48,10 @@ impl RawSegments {
 
     pub fn synced(dir: &Path) -> Self {
         let raw = RawSegments::new(dir);
-        raw.state.lock().unwrap_or_else(PoisonError::into_inner).synced = true;
+        raw.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .synced = true;
         raw
     }
 

@@ -7,8 +7,8 @@ use crate::ours::Ours;
 use crate::peers::{OkayWal, RaftEngine};
 use crate::raw::{RawGroup, RawZero};
 use crate::raw_direct::RawDirect;
-use crate::settings::Settings;
 use crate::rounds::{interleave, print, timed};
+use crate::settings::Settings;
 
 /// Data of one entry.
 const BYTES: usize = 256;

@@ -59,7 +59,10 @@ impl<'a> Get<'a> {
 pub(crate) fn first_nonzero(bytes: &[u8]) -> Option<usize> {
     // In pieces without an early exit: the compiler makes vectors of those.
     let is_zero = |piece: &[u8]| piece.iter().fold(0, |all, byte| all | byte) == 0;
-    let zeros = bytes.chunks(PIECE).take_while(|piece| is_zero(piece)).count();
+    let zeros = bytes
+        .chunks(PIECE)
+        .take_while(|piece| is_zero(piece))
+        .count();
     let rest = bytes.get(zeros * PIECE..)?;
     Some(zeros * PIECE + rest.iter().position(|&byte| byte != 0)?)
 }

@@ -71,7 +71,8 @@ impl<'a> Walk<'a> {
         if offset >= self.len {
             return Ok(None);
         }
-        let Some((header, crc)) = self.parse(offset)? else {
+        let expected = Some(self.next.index);
+        let Some((header, crc)) = self.parse(offset, expected)? else {
             return self.search(offset).map(Some);
         };
         let follows = offset == self.next.offset
@@ -111,7 +112,7 @@ impl<'a> Walk<'a> {
                 continue;
             };
             at += zeros as u64 / ALIGN * ALIGN;
-            if at > offset && self.parse(at)?.is_some() {
+            if at > offset && self.parse(at, None)?.is_some() {
                 noise_end = at;
                 break;
             }
@@ -133,12 +134,16 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn parse(&mut self, at: u64) -> Result<Option<(RecordHeader, u32)>> {
+    fn parse(&mut self, at: u64, expected: Option<Index>) -> Result<Option<(RecordHeader, u32)>> {
         let (available, seed) = (self.len - at, self.seed.clone());
         let mut want = HEADER;
         loop {
             let bytes = self.bytes(at, want)?;
-            match record::parse_seeded(bytes, available, &seed) {
+            let parsed = match expected {
+                Some(index) => record::parse_expected(bytes, available, &seed, index),
+                None => record::parse_seeded(bytes, available, &seed),
+            };
+            match parsed {
                 Parsed::Record { header, crc } => return Ok(Some((header, crc))),
                 Parsed::Need(n) if n > bytes.len() && n > want => want = n,
                 // Also where the file became shorter meanwhile.

@@ -72,15 +72,16 @@ impl Scan {
         let at = usize::try_from(self.next.offset - self.buf_offset).expect("within the buffer");
         let bytes = &self.buf[at.min(self.filled)..self.filled];
         let available = file_end.saturating_sub(self.next.offset);
-        let (header, crc) = match record::parse_seeded(bytes, available, &self.seed) {
-            Parsed::Record { header, crc } => (header, crc),
-            Parsed::Need(n) => return Scanned::Need(n),
-            Parsed::Bad if self.trusting => match self.trust(bytes, available) {
-                Some(found) => found,
-                None => return Scanned::End,
-            },
-            Parsed::Bad => return Scanned::End,
-        };
+        let (header, crc) =
+            match record::parse_expected(bytes, available, &self.seed, self.next.index) {
+                Parsed::Record { header, crc } => (header, crc),
+                Parsed::Need(n) => return Scanned::Need(n),
+                Parsed::Bad if self.trusting => match self.trust(bytes, available) {
+                    Some(found) => found,
+                    None => return Scanned::End,
+                },
+                Parsed::Bad => return Scanned::End,
+            };
         let follows = header.prev_crc == self.next.prev_crc && header.term >= self.next.prev_term;
         if header.index != self.next.index || (self.linked && !follows) {
             return Scanned::End;

@@ -27,7 +27,7 @@ use super::places::Places;
 use super::record::{self, RecordHeader, Seed};
 use super::scan::{Scan, Scanned};
 use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryRef};
 use crate::error::{Corruption, Error, Result};
 use crate::fs::dir::Handle;
 use crate::ids::{Index, NUMBER_MAX, Term};
@@ -41,6 +41,8 @@ pub(crate) const RECORDS: u64 = SECTOR as u64;
 const READ: usize = 64 << 10;
 /// A page: less would cost as much.
 const READ_MIN: usize = 4 << 10;
+/// What lies between two places is mostly not longer.
+const SMALL: usize = 2 << 10;
 const READ_MAX: usize = 1 << 20;
 
 /// The record before a segment's first one.
@@ -303,64 +305,62 @@ impl Segment {
         Ok(entries)
     }
 
-    /// The record `index`, which is there. Where its place is known, that is one
-    /// read of little more than the record, and nothing else is checked.
-    pub fn read_one(&self, index: Index) -> Result<Entry> {
+    /// Shows the record `index`, which is there. Where its place is known, that
+    /// is one read of little more than the record, and nothing else is checked.
+    pub fn visit<T>(&self, index: Index, visit: impl FnOnce(EntryRef<'_>) -> T) -> Result<T> {
         let around = {
             let places = self.places();
             (index < places.end().index).then(|| places.around(index))
         };
-        let mut small = [0; READ_MIN];
-        let mut large;
-        let (first, at, buf) = match around {
-            Some((first, bytes)) if bytes.end - bytes.start <= READ as u64 => {
-                let len = (bytes.end - bytes.start) as usize;
-                let buf = match small.get_mut(..len) {
-                    Some(buf) => buf,
-                    None => {
-                        large = vec![0; len];
-                        &mut large
-                    }
-                };
-                (first, bytes.start, buf)
-            }
-            _ => {
-                let one = self.read(index, index, 0)?.pop();
-                return Ok(one.expect("at least one"));
+        let Some((first, bytes)) =
+            around.filter(|(_, bytes)| bytes.end - bytes.start <= READ as u64)
+        else {
+            let mut cursor = self.cursor(index, 0);
+            loop {
+                let header = self.advance(&mut cursor)?;
+                if header.index == index {
+                    return Ok(visit(EntryRef::new(&header, cursor.data(&header))));
+                }
             }
         };
-        let got = self.file.read_now(buf, at)?;
-        self.pick(&buf[..got], first, index)
-            .map_err(|offset| self.corrupt(at + offset))
+        let len = (bytes.end - bytes.start) as usize;
+        let mut small = [0; SMALL];
+        let mut large = Vec::new();
+        let buf = match small.get_mut(..len) {
+            Some(buf) => buf,
+            None => {
+                large.resize(len, 0);
+                &mut large
+            }
+        };
+        let got = self.file.read_now(buf, bytes.start)?;
+        match self.pick(&buf[..got], first, index) {
+            Ok((header, frame)) => Ok(visit(EntryRef::new(&header, record::data(&header, frame)))),
+            Err(offset) => Err(self.corrupt(bytes.start + offset)),
+        }
     }
 
     /// The record `index` in bytes that begin with the record `first`; the offset
     /// of what is bad.
-    fn pick(&self, bytes: &[u8], first: Index, index: Index) -> std::result::Result<Entry, u64> {
+    fn pick<'a>(
+        &self,
+        bytes: &'a [u8],
+        first: Index,
+        index: Index,
+    ) -> std::result::Result<(RecordHeader, &'a [u8]), u64> {
         let seed = Seed::new(self.header.nonce);
         let mut at = 0;
         let mut expected = first;
         loop {
-            let bad = Err(at as u64);
-            let Some(header) = bytes[at..]
-                .first_chunk()
+            let rest = &bytes[at..];
+            let header = (rest.first_chunk())
                 .and_then(|header| RecordHeader::decode_seeded(header, &seed))
-            else {
-                return bad;
-            };
-            let Some(frame) = bytes[at..].get(..header.frame_len()) else {
-                return bad;
-            };
-            if header.index != expected {
-                return bad;
-            }
-            if header.index == index {
+                .filter(|header| header.index == expected)
+                .ok_or(at as u64)?;
+            let frame = rest.get(..header.frame_len()).ok_or(at as u64)?;
+            if expected == index {
                 let is_good = self.trusting || record::verify(frame, &seed).is_some();
-                return if is_good {
-                    Ok(record::entry(&header, frame))
-                } else {
-                    bad
-                };
+                return is_good.then_some((header, frame)).ok_or(at as u64);
             }
             at += frame.len();
             expected = expected.next();

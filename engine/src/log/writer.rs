@@ -247,7 +247,8 @@ async fn write(shared: &Shared, group: &mut Group) -> Result<()> {
             };
             shared.observe(Event::Begin(phase));
             let link = link_before(shared, base)?;
-            let (segment, end) = create_segment(shared, base, link, &group.entries, &mut group.frames).await?;
+            let (segment, end) =
+                create_segment(shared, base, link, &group.entries, &mut group.frames).await?;
             let hidden = publish_segment(shared, segment, end);
             shared.state().garbage.extend(hidden);
             shared.observe(Event::End(phase));
@@ -279,7 +280,10 @@ async fn append(
     frames: &mut Vec<u8>,
 ) -> Result<()> {
     let floor = shared.state().durable_index;
-    let Active { segment, end: start } = active;
+    let Active {
+        segment,
+        end: start,
+    } = active;
     let (end, marks) = write_frames(
         &segment.file,
         segment.header.nonce,
@@ -370,7 +374,8 @@ async fn write_frames(
     for entry in entries {
         assert_eq!(entry.index, at.index, "a batch continues the log");
         if frames.len() >= PIECE {
-            file.write_all(frames, at.offset - frames.len() as u64).await?;
+            file.write_all(frames, at.offset - frames.len() as u64)
+                .await?;
             frames.clear();
             ahead.written(file, at.offset);
         }
@@ -384,7 +389,8 @@ async fn write_frames(
         };
         marks.push(at);
     }
-    file.write_all(frames, at.offset - frames.len() as u64).await?;
+    file.write_all(frames, at.offset - frames.len() as u64)
+        .await?;
     frames.clear();
     Ok((at, marks))
 }

@@ -20,7 +20,7 @@ pub use crate::log::writer::Writer;
 pub use crate::snapshot::{Install, Installed, SnapshotReader, SnapshotSource};
 pub(crate) use chain::hide;
 pub(crate) use open::{LOCK, continues};
-pub use read::{EntryRef, Reader};
+pub use read::Reader;
 pub use report::Report;
 pub(crate) use state::{Active, Command, Shared, State};
 pub(crate) use survey::survey;

@@ -25,8 +25,8 @@ use crate::bytes::{SECTOR, first_nonzero};
 use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Phase};
-use crate::fs::{Advice, SyncMode};
 use crate::fs::dir::{Dir, Handle};
+use crate::fs::{Advice, SyncMode};
 use crate::hard_state::{self, HardStateFile};
 use crate::host::Host;
 use crate::ids::{Index, Term};
@@ -248,7 +248,11 @@ pub(super) async fn look(
         // A disk is quicker with many small reads at once than one by one, and
         // the newest segment will be read as a whole.
         let is_newest = Some(segment::parse_name(name)) == newest;
-        let len = if is_newest { options.segment_bytes } else { SECTOR as u64 };
+        let len = if is_newest {
+            options.segment_bytes
+        } else {
+            SECTOR as u64
+        };
         file.advise(Advice::WillRead, 0, len);
         files.push((name, file));
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Shared, State, Store};
-use crate::entry::{Entry, EntryKind};
+use crate::entry::{Entry, EntryRef};
 use crate::error::{Error, Result};
 use crate::ids::{Index, Term};
 use crate::log::segment::{Cursor, SharedSegment};
@@ -51,19 +51,30 @@ impl State {
 }
 
 impl Store {
-    /// One entry: the quickest way to it.
+    /// Shows one entry where it lies: the quickest way to it.
+    ///
+    /// # Errors
+    /// As for [`LogView::entries`].
+    pub fn visit<T>(&self, index: Index, visit: impl FnOnce(EntryRef<'_>) -> T) -> Result<T> {
+        let place = {
+            let state = self.shared.state();
+            match state.place(index)? {
+                Place::Cached(at) => Err(state.tail[at].clone()),
+                Place::Segment(segment, _) => Ok(segment),
+            }
+        };
+        match place {
+            Ok(segment) => segment.visit(index, visit),
+            Err(entry) => Ok(visit((&entry).into())),
+        }
+    }
+
+    /// A copy of one entry.
     ///
     /// # Errors
     /// As for [`LogView::entries`].
     pub fn entry(&self, index: Index) -> Result<Entry> {
-        let segment = {
-            let state = self.shared.state();
-            match state.place(index)? {
-                Place::Cached(at) => return Ok(state.tail[at].clone()),
-                Place::Segment(segment, _) => segment,
-            }
-        };
-        segment.read_one(index)
+        self.visit(index, |entry| entry.to_entry())
     }
 
     /// Reads from `from` on, entry by entry, to the end of the log.
@@ -117,7 +128,7 @@ impl LogView for Store {
                 return Ok(snapshot_term);
             }
         }
-        Ok(self.entry(index)?.term)
+        self.visit(index, |entry| entry.term)
     }
 
     fn entries(&self, from: Index, max_bytes: usize) -> Result<Vec<Entry>> {
@@ -153,41 +164,6 @@ impl LogView for Store {
             if bytes >= max_bytes {
                 return Ok(entries);
             }
-        }
-    }
-}
-
-/// An entry whose data is still in the reader's buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntryRef<'a> {
-    pub index: Index,
-    pub term: Term,
-    pub kind: EntryKind,
-    pub timestamp_ms: i64,
-    pub data: &'a [u8],
-}
-
-impl<'a> From<&'a Entry> for EntryRef<'a> {
-    fn from(entry: &'a Entry) -> Self {
-        EntryRef {
-            index: entry.index,
-            term: entry.term,
-            kind: entry.kind,
-            timestamp_ms: entry.timestamp_ms,
-            data: &entry.data,
-        }
-    }
-}
-
-impl EntryRef<'_> {
-    /// A copy that outlives the reader.
-    pub fn to_entry(&self) -> Entry {
-        Entry {
-            index: self.index,
-            term: self.term,
-            kind: self.kind,
-            timestamp_ms: self.timestamp_ms,
-            data: self.data.into(),
         }
     }
 }
@@ -247,13 +223,7 @@ impl Reader {
                     }
                 };
                 self.next = header.index.next();
-                Ok(Some(EntryRef {
-                    index: header.index,
-                    term: header.term,
-                    kind: header.kind,
-                    timestamp_ms: header.timestamp_ms,
-                    data: cursor.data(&header),
-                }))
+                Ok(Some(EntryRef::new(&header, cursor.data(&header))))
             }
         }
     }
