@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use afterimage_engine::fs::OsFs;
+use afterimage_engine::fs::{Fs, OsDirect, OsFs};
 use afterimage_engine::store::{Batch, Options, Report, SnapshotSource, Store};
 use afterimage_engine::threads::{SystemEnv, Threads};
 use afterimage_engine::{Entry, EntryKind, Host, Index, Membership, SnapshotMeta, Term};
@@ -21,7 +21,16 @@ pub struct Ours {
 
 impl Ours {
     pub fn open(dir: &Path) -> Result<Self> {
-        let (store, report) = Ours::just_open(dir)?;
+        Ours::on(Arc::new(OsFs), dir)
+    }
+
+    /// Small durable writes go past the page cache.
+    pub fn direct(dir: &Path) -> Result<Self> {
+        Ours::on(Arc::new(OsDirect), dir)
+    }
+
+    fn on(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self> {
+        let (store, report) = Ours::just_open_on(fs, dir)?;
         Ok(Ours {
             threads: Threads::start(store)?,
             next: Mutex::new(report.last_index.next()),
@@ -31,8 +40,12 @@ impl Ours {
 
     /// The recovery alone: no thread.
     pub fn just_open(dir: &Path) -> Result<(Store, Report)> {
+        Ours::just_open_on(Arc::new(OsFs), dir)
+    }
+
+    fn just_open_on(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Store, Report)> {
         let host = Host {
-            fs: Arc::new(OsFs),
+            fs,
             env: Arc::new(SystemEnv::unobserved()?),
         };
         Ok(Store::open(host, dir, Options::default()).run()?)

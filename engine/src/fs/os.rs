@@ -25,17 +25,11 @@ pub struct OsFs;
 
 impl Fs for OsFs {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile(open(path)?)))
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile(create_new(path)?)))
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
@@ -73,6 +67,18 @@ impl Fs for OsFs {
             .open(path)?;
         Ok(Box::new(OsLock::exclusive(file)?))
     }
+}
+
+pub(super) fn open(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+pub(super) fn create_new(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
 }
 
 #[derive(Debug)]

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::event::{Event, Phase};
 use crate::ids::Index;
-use crate::job::{Job, Step};
+use crate::job::{Job, Step, now};
 use crate::mutant::Mutant;
+use crate::snapshot::SnapshotReader;
 use crate::store::{Shared, State};
 
 /// Removes covered segments and garbage.
@@ -37,13 +38,13 @@ impl Cleaner {
         }
     }
 
-    /// Closes the files of snapshots that were replaced. Nobody can open them
-    /// any more, so this frees their space, which takes long. Every step that
-    /// begins to clean does so, too.
-    pub fn close_replaced(&self) {
+    /// Frees the space of snapshots that were replaced, which takes long. Every
+    /// step that begins to clean does so, too.
+    pub fn free_replaced(&self) {
         let replaced = std::mem::take(&mut self.shared.state().replaced);
-        // Not under the lock, which a `drop` in the line above would be.
-        drop(replaced);
+        for file in replaced.into_iter().filter_map(SnapshotReader::into_file) {
+            now(file.free());
+        }
     }
 
     /// At most one file operation.
@@ -56,7 +57,7 @@ impl Cleaner {
             if !self.has_work() {
                 return Ok(Step::Idle);
             }
-            self.close_replaced();
+            self.free_replaced();
             let shared = self.shared.clone();
             self.running = Some(Job::new(async move { clean(&shared).await }));
         }
@@ -90,7 +91,8 @@ async fn clean(shared: &Shared) -> Result<()> {
         let mut state = shared.state();
         let mut names = std::mem::take(&mut state.garbage);
         let n = covered(shared, &state);
-        names.extend(state.live.drain(..n).map(|s| s.header.file_name()));
+        let purged: Vec<_> = state.live.drain(..n).collect();
+        names.extend(purged.iter().map(|s| s.header.file_name()));
         if n > 0 {
             // Cached entries below the first segment would make a gap.
             while let (Some(entry), Some(first)) = (state.tail.front(), state.live.first()) {
@@ -103,7 +105,7 @@ async fn clean(shared: &Shared) -> Result<()> {
             }
         }
         let first = state.first_index();
-        (names, n, first)
+        (names, purged, first)
     };
     for (done, name) in names.iter().enumerate() {
         if let Err(e) = shared.dir.unlink(name).await {
@@ -116,11 +118,15 @@ async fn clean(shared: &Shared) -> Result<()> {
         shared.poison();
         return Err(e);
     }
-    if purged > 0 {
+    if !purged.is_empty() {
         shared.observe(Event::Purged {
             first,
-            segments: purged,
+            segments: purged.len(),
         });
+    }
+    // A reader may still be in one: then it is freed when that one leaves.
+    for segment in purged.into_iter().filter_map(Arc::into_inner) {
+        segment.file.free().await;
     }
     shared.observe(Event::End(Phase::Clean));
     Ok(())

@@ -98,7 +98,7 @@ mod tests {
             let next = 6 + ends.len() as u64;
             places.push(mark(next, *ends.last().unwrap()));
             places.push(mark(next - 1, 1)); // old news
-            places.push(mark(next + 1, 1)); // a gap
+            places.push(mark(next + 2, 1)); // a gap
         }
         for (index, record) in (7..).zip(ends.windows(2)) {
             let (from, bytes) = places.around(Index(index));

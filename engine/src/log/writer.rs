@@ -29,10 +29,10 @@ use crate::store::{Active, Shared, Ticket};
 
 /// Data of one group at the most, in bytes, but at least one batch.
 const GROUP_BYTES: usize = 4 << 20;
-/// The same while the active segment has room for it: so much is only queued
-/// where nobody waits for each batch, and a sync of 4 MiB waits mostly for the
-/// device to turn around.
-const GROUP_BYTES_ROOMY: usize = 16 << 20;
+/// The same while the active segment has room for it. So much is only queued
+/// where nobody waits for each batch. Not more: a recovery writes the last group
+/// again.
+const GROUP_BYTES_ROOMY: usize = 8 << 20;
 /// Frames are written as soon as there are so many bytes of them: they are
 /// still in the processor's cache then.
 const PIECE: usize = 256 << 10;
@@ -279,24 +279,27 @@ async fn append(
     entries: &[Entry],
     frames: &mut Vec<u8>,
 ) -> Result<()> {
-    let floor = shared.state().durable_index;
     let Active {
         segment,
         end: start,
     } = active;
-    let (end, marks) = write_frames(
-        &segment.file,
-        segment.header.nonce,
-        start,
-        floor,
-        entries,
-        frames,
-    )
-    .await?;
-    let rolls_next = end.offset >= shared.options.segment_bytes;
-    if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
-        sync_data(shared, &segment.file).await?;
+    let mut group = Frames {
+        seed: Seed::new(segment.header.nonce),
+        floor: shared.state().durable_index,
+        end: start,
+        marks: Vec::with_capacity(entries.len()),
+        buf: frames,
+        ahead: WriteAhead::new(start.offset, WRITE_BACK),
+    };
+    group.encode(&segment.file, entries).await?;
+    if !group.write_through(shared, &segment.file, start).await? {
+        group.flush(&segment.file).await?;
+        let rolls_next = group.end.offset >= shared.options.segment_bytes;
+        if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
+            sync_data(shared, &segment.file).await?;
+        }
     }
+    let Frames { end, marks, .. } = group;
     segment.learn(&marks);
     let mut state = shared.state();
     state.written_index = end.index.prev();
@@ -356,43 +359,63 @@ async fn name_early(shared: &Shared, tmp: String, name: &str) -> Result<String> 
     Ok(name.to_owned())
 }
 
-/// Writes frames of `entries` from `start` on, behind what is in `frames` (and
-/// in front of `start`) already. The end, and every place between. Afterwards
-/// `frames` is empty.
-async fn write_frames(
-    file: &Handle,
-    nonce: u64,
-    start: Mark,
+/// The frames of a group on their way into a file.
+struct Frames<'a> {
+    seed: Seed,
     floor: Index,
-    entries: &[Entry],
-    frames: &mut Vec<u8>,
-) -> Result<(Mark, Vec<Mark>)> {
-    let seed = Seed::new(nonce);
-    let mut marks = Vec::with_capacity(entries.len());
-    let mut at = start;
-    let mut ahead = WriteAhead::new(start.offset, WRITE_BACK);
-    for entry in entries {
-        assert_eq!(entry.index, at.index, "a batch continues the log");
-        if frames.len() >= PIECE {
-            file.write_all(frames, at.offset - frames.len() as u64)
-                .await?;
-            frames.clear();
-            ahead.written(file, at.offset);
+    /// Behind the frames that are encoded.
+    end: Mark,
+    /// The end of each.
+    marks: Vec<Mark>,
+    /// What is in front of `end` and not written yet.
+    buf: &'a mut Vec<u8>,
+    ahead: WriteAhead,
+}
+
+impl Frames<'_> {
+    /// Encodes all, and writes what is more than a piece.
+    async fn encode(&mut self, file: &Handle, entries: &[Entry]) -> Result<()> {
+        for entry in entries {
+            assert_eq!(entry.index, self.end.index, "a batch continues the log");
+            if self.buf.len() >= PIECE {
+                self.flush(file).await?;
+                self.ahead.written(file, self.end.offset);
+            }
+            let from = self.buf.len();
+            let prev_crc = self.end.prev_crc;
+            let crc = record::encode(entry, prev_crc, self.floor, &self.seed, self.buf);
+            self.end = Mark {
+                index: entry.index.next(),
+                offset: self.end.offset + (self.buf.len() - from) as u64,
+                prev_crc: crc,
+                prev_term: entry.term,
+            };
+            self.marks.push(self.end);
         }
-        let from = frames.len();
-        let crc = record::encode(entry, at.prev_crc, floor, &seed, frames);
-        at = Mark {
-            index: entry.index.next(),
-            offset: at.offset + (frames.len() - from) as u64,
-            prev_crc: crc,
-            prev_term: entry.term,
-        };
-        marks.push(at);
+        Ok(())
     }
-    file.write_all(frames, at.offset - frames.len() as u64)
-        .await?;
-    frames.clear();
-    Ok((at, marks))
+
+    async fn flush(&mut self, file: &Handle) -> Result<()> {
+        let offset = self.end.offset - self.buf.len() as u64;
+        file.write_all(self.buf, offset).await?;
+        self.buf.clear();
+        Ok(())
+    }
+
+    /// All of the group at once, if all is still here and the file knows how.
+    async fn write_through(&mut self, shared: &Shared, file: &Handle, start: Mark) -> Result<bool> {
+        if start.offset + self.buf.len() as u64 != self.end.offset {
+            return Ok(false);
+        }
+        match file.write_through(self.buf, start.offset).await {
+            None => Ok(false),
+            Some(Ok(())) => Ok(true),
+            Some(Err(e)) => {
+                shared.poison();
+                Err(e)
+            }
+        }
+    }
 }
 
 /// Where the record before `base` ends, for a segment that begins at `base`.
@@ -471,11 +494,22 @@ pub(crate) async fn create_segment(
     };
     let name = header.file_name();
     let tmp = name_early(shared, tmp, &name).await?;
-    // Everything before the base is durable: the segment before lost its last
-    // chance to be torn when its own sync returned.
-    let floor = base.prev();
-    let written = write_frames(&file, header.nonce, start, floor, entries, frames).await;
-    let (end, marks) = written.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
+    let mut group = Frames {
+        seed: Seed::new(header.nonce),
+        // Everything before the base is durable: the segment before lost its
+        // last chance to be torn when its own sync returned.
+        floor: base.prev(),
+        end: start,
+        marks: Vec::with_capacity(entries.len()),
+        buf: frames,
+        ahead: WriteAhead::new(start.offset, WRITE_BACK),
+    };
+    let mut written = group.encode(&file, entries).await;
+    if written.is_ok() {
+        written = group.flush(&file).await;
+    }
+    written.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
+    let Frames { end, marks, .. } = group;
     let durable =
         shared.has(Mutant::DurableNotLowered) && end.index <= shared.state().durable_index;
     if !durable && let Err(e) = file.sync(mode).await {

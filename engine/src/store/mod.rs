@@ -58,7 +58,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            segment_bytes: 64 << 20,
+            segment_bytes: 32 << 20,
             cache_bytes: 4 << 20,
             chunk_bytes: 256 << 10,
             accept_bad_slot: false,

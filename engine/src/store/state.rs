@@ -98,8 +98,8 @@ pub(crate) struct State {
     pub active: Option<Active>,
     pub hard_state_file: HardStateFile,
     pub snapshot: Option<SnapshotReader>,
-    /// Snapshots that were replaced. Their files are still open: who closes one
-    /// frees its space, which takes long, and that is left to the cleaner.
+    /// Snapshots that were replaced, durably. Their files are still open: who
+    /// closes one frees its space, which takes long and is left to the cleaner.
     pub replaced: Vec<SnapshotReader>,
     /// The highest generation given so far.
     pub generation: u64,

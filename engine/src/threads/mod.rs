@@ -457,7 +457,7 @@ fn background_thread(shared: &Shared, store: &Store) -> Result<()> {
         }
         state.look = false;
         drop(state);
-        cleaner.close_replaced();
+        cleaner.free_replaced();
         // One step each in turn: freeing a large file takes long, and the
         // next segment may be wanted soon.
         let mut ran = false;
