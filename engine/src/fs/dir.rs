@@ -263,7 +263,11 @@ impl Handle {
     /// Gives back the space of a file that has no name any more, durably, and
     /// that nobody else has open: in pieces, for a filesystem frees a file in
     /// one go when it is closed, and every sync waits for that meanwhile.
-    pub async fn free(self) {
+    /// `bytes`: about its length.
+    pub async fn free(self, bytes: u64) {
+        if bytes <= FREED {
+            return;
+        }
         // A courtesy: whatever fails here is left to the close.
         let Ok(mut len) = self.file.len() else {
             return;

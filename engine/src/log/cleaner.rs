@@ -12,7 +12,6 @@ use crate::event::{Event, Phase};
 use crate::ids::Index;
 use crate::job::{Job, Step, now};
 use crate::mutant::Mutant;
-use crate::snapshot::SnapshotReader;
 use crate::store::{Shared, State};
 
 /// Removes covered segments and garbage.
@@ -42,8 +41,11 @@ impl Cleaner {
     /// step that begins to clean does so, too.
     pub fn free_replaced(&self) {
         let replaced = std::mem::take(&mut self.shared.state().replaced);
-        for file in replaced.into_iter().filter_map(SnapshotReader::into_file) {
-            now(file.free());
+        for snapshot in replaced {
+            let bytes = snapshot.data_len();
+            if let Some(file) = snapshot.into_file() {
+                now(file.free(bytes));
+            }
         }
     }
 
@@ -126,7 +128,7 @@ async fn clean(shared: &Shared) -> Result<()> {
     }
     // A reader may still be in one: then it is freed when that one leaves.
     for segment in purged.into_iter().filter_map(Arc::into_inner) {
-        segment.file.free().await;
+        segment.file.free(shared.options.segment_bytes).await;
     }
     shared.observe(Event::End(Phase::Clean));
     Ok(())
