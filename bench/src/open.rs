@@ -18,8 +18,8 @@ use crate::rounds::{interleave, print, timed};
 use crate::settings::Settings;
 
 const CHILD: &str = "--open-and-leave";
-/// Entries appended at the end, each durable before the next.
-const DURABLE: u64 = 100;
+/// Entries behind the large log: half of a segment.
+const MORE: usize = 16 << 10;
 /// Read at once by the bare scan.
 const READ: usize = 1 << 20;
 
@@ -27,6 +27,7 @@ const READ: usize = 1 << 20;
 struct Large {
     dir: tempfile::TempDir,
     files: Vec<PathBuf>,
+    records: u64,
 }
 
 impl Large {
@@ -34,19 +35,30 @@ impl Large {
         let dir = tempfile::tempdir_in(&settings.dir)?;
         let log = Ours::open(dir.path())?;
         fill(&log, settings.mib)?;
-        // As in service: what a bulk load leaves unproven is written again by
-        // an open, up to a group of 8 MiB.
+        log.sync()?;
+        log.close()?;
+        // As in service: the last segment was prepared, is half full, and its
+        // records are proven but for the last. (What a bulk load leaves unproven
+        // is written again by an open, up to a group of 8 MiB.)
+        let log = Ours::open(dir.path())?;
         let payloads = Payloads::new(1 << 10);
-        for number in 1..=DURABLE {
-            log.append_durable(0, &payloads.batch(number, 1))?;
+        let mut number = 0;
+        for batch in [vec![MORE / 16; 16], vec![1; 100]].concat() {
+            log.append_durable(0, &payloads.batch(number, batch))?;
+            number += batch as u64;
         }
-        // Closing leaves the last segment as it is: prepared, and partly used.
+        // Closing leaves it so.
         log.close()?;
         let mut files = std::fs::read_dir(dir.path())?
             .map(|entry| Ok(entry?.path()))
             .collect::<std::io::Result<Vec<_>>>()?;
         files.sort();
-        Ok(Large { dir, files })
+        let records = (settings.mib << 10) + number;
+        Ok(Large {
+            dir,
+            files,
+            records,
+        })
     }
 
     fn forget(&self) -> Result<()> {
@@ -98,7 +110,7 @@ pub fn verify(settings: &Settings) -> Result<()> {
             }
             timed(|| match who {
                 0 => large.files.iter().try_for_each(|path| scan(path)),
-                _ => verify_all(large.dir.path(), (settings.mib << 10) + DURABLE),
+                _ => verify_all(large.dir.path(), large.records),
             })
         })?;
         let title = format!("every CRC of {} MiB, {warmth}", settings.mib);

@@ -76,10 +76,11 @@ impl Ours {
         }
     }
 
-    /// Waits until no file is left that has only entries up to `last`.
+    /// Waits until no file is left that has only entries up to `last`, and the
+    /// space of none is still to be given back.
     pub fn purge(&self, last: u64) -> Result<()> {
         self.save(Index(last), Box::new(Nothing))?;
-        while self.segments_from_before(last)? > 1 {
+        while self.segments_from_before(last)? > 1 || open_without_name()? {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
@@ -124,6 +125,20 @@ impl Ours {
             false => self.threads.queue(batch)?,
         })
     }
+}
+
+/// Whether this process has a log's file open that has no name any more.
+fn open_without_name() -> Result<bool> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        // It may be closed meanwhile.
+        let Ok(path) = std::fs::read_link(entry?.path()) else {
+            continue;
+        };
+        if path.to_string_lossy().ends_with(".seg (deleted)") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 struct Nothing;
