@@ -12,7 +12,7 @@ use crate::job::turn;
 
 /// Freed at once, in bytes: a sync that waits for it waits about twice as long
 /// as it would alone.
-const FREED: u64 = 2 << 20;
+pub(crate) const FREED: u64 = 2 << 20;
 
 /// A directory of a filesystem.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::event::{Event, Phase};
+use crate::fs::dir::FREED;
 use crate::ids::Index;
 use crate::job::{Job, Step, now};
 use crate::mutant::Mutant;
@@ -89,12 +90,17 @@ fn covered(shared: &Shared, state: &State) -> usize {
 
 async fn clean(shared: &Shared) -> Result<()> {
     shared.observe(Event::Begin(Phase::Clean));
-    let (names, purged, first) = {
+    let (names, purged, large, first) = {
         let mut state = shared.state();
         let mut names = std::mem::take(&mut state.garbage);
         let n = covered(shared, &state);
-        let purged: Vec<_> = state.live.drain(..n).collect();
-        names.extend(purged.iter().map(|s| s.header.file_name()));
+        let mut large = Vec::new();
+        for segment in state.live.drain(..n) {
+            names.push(segment.header.file_name());
+            if shared.options.segment_bytes > FREED {
+                large.push(segment);
+            }
+        }
         if n > 0 {
             // Cached entries below the first segment would make a gap.
             while let (Some(entry), Some(first)) = (state.tail.front(), state.live.first()) {
@@ -107,7 +113,7 @@ async fn clean(shared: &Shared) -> Result<()> {
             }
         }
         let first = state.first_index();
-        (names, purged, first)
+        (names, n, large, first)
     };
     for (done, name) in names.iter().enumerate() {
         if let Err(e) = shared.dir.unlink(name).await {
@@ -120,14 +126,14 @@ async fn clean(shared: &Shared) -> Result<()> {
         shared.poison();
         return Err(e);
     }
-    if !purged.is_empty() {
+    if purged > 0 {
         shared.observe(Event::Purged {
             first,
-            segments: purged.len(),
+            segments: purged,
         });
     }
     // A reader may still be in one: then it is freed when that one leaves.
-    for segment in purged.into_iter().filter_map(Arc::into_inner) {
+    for segment in large.into_iter().filter_map(Arc::into_inner) {
         segment.file.free(shared.options.segment_bytes).await;
     }
     shared.observe(Event::End(Phase::Clean));
