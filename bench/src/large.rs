@@ -1,39 +1,47 @@
-//! W4 to W6: a large log of 1 KiB entries: appended, opened cold, read warm.
+//! W4 and W6: a large log of 1 KiB entries, appended and read warm.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::log::{Log, Payloads, Random, Result, number_of};
+use crate::memory::peak_growth;
 use crate::ours::Ours;
 use crate::peers::{Commitlog, RaftEngine};
 use crate::raw_segments::RawSegments;
 use crate::rounds::{interleave, print, timed};
+use crate::settings::Settings;
 
 const BYTES: usize = 1 << 10;
 const BATCH: usize = 64;
 /// Reads by number in a round.
 const READS: u64 = 20_000;
+const SYNCED: &str = "raw_segbuf, synced";
 const NAMES: [&str; 4] = ["raw_segbuf", "ours", "raft-engine, prefilled", "commitlog"];
 
-pub fn run(name: &str, dir: &Path, rounds: usize, mib: u64) -> Result<()> {
+pub fn run(name: &str, settings: &Settings) -> Result<()> {
     match name {
-        "w4" => append(dir, rounds.min(5), mib),
-        "w5" => open(dir, rounds, mib),
-        _ => read(dir, rounds.min(9), mib),
+        "w4" => append(settings, settings.rounds.min(5)),
+        _ => read(settings, settings.rounds.min(9)),
     }
 }
 
-fn make(who: usize, dir: &Path) -> Result<Box<dyn Log>> {
-    Ok(match who {
-        0 => Box::new(RawSegments::new(dir)),
-        1 => Box::new(Ours::open(dir)?),
-        2 => Box::new(RaftEngine::open(dir)?),
-        _ => Box::new(Commitlog::open(dir)?),
+fn make(name: &str, dir: &Path) -> Result<Box<dyn Log>> {
+    Ok(match name {
+        SYNCED => Box::new(RawSegments::synced(dir)),
+        "ours" => Box::new(Ours::open(dir)?),
+        "raft-engine, prefilled" => Box::new(RaftEngine::open(dir)?),
+        "commitlog" => Box::new(Commitlog::open(dir)?),
+        _ => Box::new(RawSegments::new(dir)),
     })
 }
 
-fn fill(log: &dyn Log, mib: u64) -> Result<()> {
+/// The first one always, for the ratio; of the others those that are wanted.
+fn names(settings: &Settings, names: &[&'static str]) -> Vec<&'static str> {
+    let wanted = |name: &&&str| **name == names[0] || settings.wants(name);
+    names.iter().filter(wanted).copied().collect()
+}
+
+pub fn fill(log: &dyn Log, mib: u64) -> Result<()> {
     let payloads = Payloads::new(BYTES);
     for first in (1..=mib << 10).step_by(BATCH) {
         log.append(&payloads.batch(first, BATCH))?;
@@ -41,63 +49,52 @@ fn fill(log: &dyn Log, mib: u64) -> Result<()> {
     Ok(())
 }
 
-/// W4. Ours is durable a few MiB behind the caller at any time, for it has no
-/// way not to sync; the others leave all to the operating system.
-fn append(dir: &Path, rounds: usize, mib: u64) -> Result<()> {
+/// W4. Ours syncs what it wrote before it goes on, some MiB behind the caller;
+/// the others leave all to the operating system. `raw_segbuf, synced` shows what
+/// that costs by itself.
+fn append(settings: &Settings, rounds: usize) -> Result<()> {
+    let mib = settings.mib;
+    let mut all = NAMES.to_vec();
+    all.push(SYNCED);
+    let names = names(settings, &all);
+    let mut peaks = vec![0; names.len()];
     // The first large file after a pause is slow.
-    let rows = interleave(&NAMES, 1, rounds, |who| {
-        let here = tempfile::tempdir_in(dir)?;
-        let log = make(who, here.path())?;
-        timed(|| fill(&*log, mib))
+    let rows = interleave(&names, 1, rounds, |who| {
+        let here = tempfile::tempdir_in(&settings.dir)?;
+        let log = make(names[who], here.path())?;
+        let (took, grown) = peak_growth(|| timed(|| fill(&*log, mib)))?;
+        peaks[who] = grown.max(peaks[who]);
+        Ok(took)
     })?;
     let title = format!("W4: {mib} MiB of 1 KiB entries, nobody waits");
     print(&title, "MiB/s", mib as f64, &rows);
-    Ok(())
-}
-
-/// W5. The base is a scan of every CRC by the bare log.
-fn open(dir: &Path, rounds: usize, mib: u64) -> Result<()> {
-    let ours = tempfile::tempdir_in(dir)?;
-    let log = Ours::open(ours.path())?;
-    fill(&log, mib)?;
-    // Not closed: the last segment is a prepared one, as after a kill.
-    log.sync()?;
-    log.close()?;
-    let files = files_of(ours.path())?;
-    let rows = interleave(&["ours, cold"], 1, rounds, |_| {
-        // The files as they were: an open begins a new segment.
-        let copy = tempfile::tempdir_in(dir)?;
-        for file in &files {
-            let name = file.file_name().ok_or("a file without a name")?;
-            std::fs::hard_link(file, copy.path().join(name))?;
-            forget(file)?;
-        }
-        timed(|| {
-            Ours::just_open(copy.path())?;
-            Ok(())
-        })
-    })?;
-    let title = format!("W5: open a log of {mib} MiB, {} files", files.len());
-    print(&title, "opens/s", 1.0, &rows);
+    for (name, peak) in names.iter().zip(peaks) {
+        println!(
+            "  {name:<26} {:>8.0} MiB of memory at the most",
+            peak as f64 / 1024.0
+        );
+    }
     Ok(())
 }
 
 /// W6.
-fn read(dir: &Path, rounds: usize, mib: u64) -> Result<()> {
+fn read(settings: &Settings, rounds: usize) -> Result<()> {
+    let mib = settings.mib;
     let last = mib << 10;
-    let dirs: Vec<_> = NAMES
+    let names = names(settings, &NAMES);
+    let dirs: Vec<_> = names
         .iter()
-        .map(|_| tempfile::tempdir_in(dir))
+        .map(|_| tempfile::tempdir_in(&settings.dir))
         .collect::<std::io::Result<_>>()?;
     let mut logs = Vec::new();
     for (who, dir) in dirs.iter().enumerate() {
-        let log = make(who, dir.path())?;
+        let log = make(names[who], dir.path())?;
         fill(&*log, mib)?;
         log.sync()?;
         log.scan(last, &mut |_| ())?;
         logs.push(log);
     }
-    let rows = interleave(&NAMES, 1, rounds, |who| {
+    let rows = interleave(&names, 1, rounds, |who| {
         let mut expected = 1;
         let took = timed(|| {
             logs[who].scan(last, &mut |data| {
@@ -116,7 +113,7 @@ fn read(dir: &Path, rounds: usize, mib: u64) -> Result<()> {
     );
     let mut random = Random(0x1234_5678_9abc_def1);
     let numbers: Vec<u64> = (0..READS).map(|_| 1 + random.next() % last).collect();
-    let rows = interleave(&NAMES, 1, rounds, |who| read_some(&*logs[who], &numbers))?;
+    let rows = interleave(&names, 1, rounds, |who| read_some(&*logs[who], &numbers))?;
     print("W6: read by index, warm", "reads/s", READS as f64, &rows);
     Ok(())
 }
@@ -128,19 +125,4 @@ fn read_some(log: &dyn Log, numbers: &[u64]) -> Result<Duration> {
         }
         Ok(())
     })
-}
-
-fn files_of(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dir)?;
-    Ok(entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<_>>()?)
-}
-
-/// Drops the page cache of a file.
-fn forget(path: &Path) -> Result<()> {
-    let file = File::open(path)?;
-    file.sync_all()?;
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
-    Ok(())
 }

@@ -1,23 +1,33 @@
 //! What every contestant can do, or says that it cannot.
 
 use std::io;
+use std::sync::Arc;
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What is handed over: shared, as a replica has it that also sends it out.
+pub type Payload = Arc<[u8]>;
 
 /// A log under measurement. Entries have numbers from 1 on.
 pub trait Log: Sync {
     /// Appends these entries; they are durable on return. Called by several
     /// writers at once.
-    fn append_durable(&self, writer: usize, entries: &[Vec<u8>]) -> Result<()>;
+    fn append_durable(&self, writer: usize, entries: &[Payload]) -> Result<()>;
 
     /// Appends without waiting for the disk.
-    fn append(&self, _entries: &[Vec<u8>]) -> Result<()> {
+    fn append(&self, _entries: &[Payload]) -> Result<()> {
         Err(unsupported())
     }
 
     /// All that was appended is durable on return.
     fn sync(&self) -> Result<()> {
+        Err(unsupported())
+    }
+
+    /// The last `count` entries, all as long as this one, are replaced by it;
+    /// durable on return.
+    fn replace_last(&self, _count: usize, _entry: &Payload) -> Result<()> {
         Err(unsupported())
     }
 
@@ -54,14 +64,15 @@ impl Payloads {
         Payloads { pool, size }
     }
 
-    pub fn get(&self, number: u64) -> Vec<u8> {
+    pub fn get(&self, number: u64) -> Payload {
         let at = number.wrapping_mul(0x9e37_79b9) as usize % POOL;
-        let mut data = self.pool[at..at + self.size].to_vec();
-        data[..8].copy_from_slice(&number.to_le_bytes());
+        let mut data: Payload = self.pool[at..at + self.size].into();
+        let own = Arc::get_mut(&mut data).expect("nobody has it yet");
+        own[..8].copy_from_slice(&number.to_le_bytes());
         data
     }
 
-    pub fn batch(&self, first: u64, count: usize) -> Vec<Vec<u8>> {
+    pub fn batch(&self, first: u64, count: usize) -> Vec<Payload> {
         (first..).take(count).map(|n| self.get(n)).collect()
     }
 }

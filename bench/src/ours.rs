@@ -2,17 +2,14 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use afterimage_engine::fs::OsFs;
-use afterimage_engine::raft::LogView;
-use afterimage_engine::store::{Batch, Options, Report, Store};
+use afterimage_engine::fs::{Fs, OsDirect, OsFs};
+use afterimage_engine::store::{Batch, Options, Report, SnapshotSource, Store};
 use afterimage_engine::threads::{SystemEnv, Threads};
-use afterimage_engine::{Entry, EntryKind, Host, Index, Term};
+use afterimage_engine::{Entry, EntryKind, Host, Index, Membership, SnapshotMeta, Term};
 
-use crate::log::{Log, Result};
-
-/// Data of the entries asked for at once in a scan.
-const SCAN: usize = 1 << 20;
+use crate::log::{Log, Payload, Result};
 
 pub struct Ours {
     threads: Threads,
@@ -24,7 +21,16 @@ pub struct Ours {
 
 impl Ours {
     pub fn open(dir: &Path) -> Result<Self> {
-        let (store, report) = Ours::just_open(dir)?;
+        Ours::on(Arc::new(OsFs), dir)
+    }
+
+    /// Small durable writes go past the page cache.
+    pub fn direct(dir: &Path) -> Result<Self> {
+        Ours::on(Arc::new(OsDirect), dir)
+    }
+
+    fn on(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self> {
+        let (store, report) = Ours::just_open_on(fs, dir)?;
         Ok(Ours {
             threads: Threads::start(store)?,
             next: Mutex::new(report.last_index.next()),
@@ -34,9 +40,13 @@ impl Ours {
 
     /// The recovery alone: no thread.
     pub fn just_open(dir: &Path) -> Result<(Store, Report)> {
+        Ours::just_open_on(Arc::new(OsFs), dir)
+    }
+
+    fn just_open_on(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Store, Report)> {
         let host = Host {
-            fs: Arc::new(OsFs),
-            env: Arc::new(SystemEnv::new(|_event| {})?),
+            fs,
+            env: Arc::new(SystemEnv::unobserved()?),
         };
         Ok(Store::open(host, dir, Options::default()).run()?)
     }
@@ -48,13 +58,54 @@ impl Ours {
         })
     }
 
+    /// A snapshot of all that was appended.
+    pub fn save_snapshot(&self, source: Box<dyn SnapshotSource>) -> Result<()> {
+        let store = self.threads.store();
+        self.save(store.durable_index(), source)
+    }
+
+    fn save(&self, last_index: Index, source: Box<dyn SnapshotSource>) -> Result<()> {
+        let meta = SnapshotMeta {
+            last_index,
+            last_term: Term(1),
+            membership: Membership::default(),
+        };
+        match self.threads.save_snapshot(meta, source)? {
+            true => Ok(()),
+            false => Err("not newer than the last one".into()),
+        }
+    }
+
+    /// Waits until no file is left that has only entries up to `last`, and the
+    /// space of none is still to be given back.
+    pub fn purge(&self, last: u64) -> Result<()> {
+        self.save(Index(last), Box::new(Nothing))?;
+        while self.segments_from_before(last)? > 1 || open_without_name()? {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn segments_from_before(&self, last: u64) -> Result<usize> {
+        let mut count = 0;
+        for entry in std::fs::read_dir(self.threads.store().dir())? {
+            let name = entry?.file_name();
+            let base = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("log-")?.get(..20));
+            count +=
+                usize::from(base.is_some_and(|base| base.parse().is_ok_and(|n: u64| n <= last)));
+        }
+        Ok(count)
+    }
+
     pub fn close(self) -> Result<()> {
         Ok(self.threads.close()?)
     }
 
-    fn hand_over(&self, entries: &[Vec<u8>], wakes: bool) -> Result<u64> {
+    fn hand_over(&self, entries: &[Payload], wakes: bool) -> Result<u64> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = |data: &Vec<u8>| {
+        let entry = |data: &Payload| {
             let index = *next;
             *next = index.next();
             Entry {
@@ -62,7 +113,7 @@ impl Ours {
                 term: Term(1),
                 kind: EntryKind::Command,
                 timestamp_ms: 0,
-                data: data.as_slice().into(),
+                data: data.clone(),
             }
         };
         let batch = Batch {
@@ -76,13 +127,35 @@ impl Ours {
     }
 }
 
+/// Whether this process has a log's file open that has no name any more.
+fn open_without_name() -> Result<bool> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        // It may be closed meanwhile.
+        let Ok(path) = std::fs::read_link(entry?.path()) else {
+            continue;
+        };
+        if path.to_string_lossy().ends_with(".seg (deleted)") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+struct Nothing;
+
+impl SnapshotSource for Nothing {
+    fn read(&mut self, _out: &mut Vec<u8>, _max: usize) -> bool {
+        false
+    }
+}
+
 impl Log for Ours {
-    fn append_durable(&self, _writer: usize, entries: &[Vec<u8>]) -> Result<()> {
+    fn append_durable(&self, _writer: usize, entries: &[Payload]) -> Result<()> {
         let ticket = self.hand_over(entries, self.wakes)?;
         Ok(self.threads.wait(ticket)?)
     }
 
-    fn append(&self, entries: &[Vec<u8>]) -> Result<()> {
+    fn append(&self, entries: &[Payload]) -> Result<()> {
         self.hand_over(entries, true)?;
         Ok(())
     }
@@ -92,20 +165,23 @@ impl Log for Ours {
         Ok(self.threads.wait(self.threads.append(batch)?)?)
     }
 
+    fn replace_last(&self, count: usize, entry: &Payload) -> Result<()> {
+        {
+            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            *next = *next - count as u64;
+        }
+        self.append_durable(0, std::slice::from_ref(entry))
+    }
+
     fn read(&self, number: u64, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let entries = self.threads.store().entries(Index(number), 0)?;
-        visit(&entries[0].data);
-        Ok(())
+        let store = self.threads.store();
+        Ok(store.visit(Index(number), |entry| visit(entry.data))?)
     }
 
     fn scan(&self, last: u64, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let mut next = Index(1);
-        while next.0 <= last {
-            let entries = self.threads.store().entries(next, SCAN)?;
-            for entry in entries.iter().take_while(|entry| entry.index.0 <= last) {
-                visit(&entry.data);
-                next = entry.index.next();
-            }
+        let mut reader = self.threads.store().scan(Index(1));
+        for _ in 0..last {
+            visit(reader.read_next()?.ok_or("the log ends early")?.data);
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use commitlog::message::{MessageBuf, MessageSet};
 use commitlog::{CommitLog, LogOptions, ReadLimit};
 use raft_engine::{Config, Engine, LogBatch, ReadableSize};
 
-use crate::log::{Log, Result};
+use crate::log::{Log, Payload, Result};
 use crate::raft_entry::{RaftEntry, RaftEntryExt};
 
 /// One Raft group each for so many writers at the most.
@@ -39,14 +39,14 @@ impl RaftEngine {
 
     /// The first file is never a prefilled one: goes past it.
     pub fn past_the_first_file(self) -> Result<Self> {
-        let entries = vec![vec![7; 1 << 10]; 64];
+        let entries: Vec<Payload> = vec![vec![7; 1 << 10].into(); 64];
         for _ in 0..550 {
             self.write(GROUPS as usize - 2, &entries, false)?;
         }
         Ok(self)
     }
 
-    fn write(&self, writer: usize, entries: &[Vec<u8>], sync: bool) -> Result<()> {
+    fn write(&self, writer: usize, entries: &[Payload], sync: bool) -> Result<()> {
         let first = self.next[writer].fetch_add(entries.len() as u64, Ordering::Relaxed);
         let entries: Vec<RaftEntry> = (first..)
             .zip(entries)
@@ -60,11 +60,11 @@ impl RaftEngine {
 }
 
 impl Log for RaftEngine {
-    fn append_durable(&self, writer: usize, entries: &[Vec<u8>]) -> Result<()> {
+    fn append_durable(&self, writer: usize, entries: &[Payload]) -> Result<()> {
         self.write(writer, entries, true)
     }
 
-    fn append(&self, entries: &[Vec<u8>]) -> Result<()> {
+    fn append(&self, entries: &[Payload]) -> Result<()> {
         self.write(0, entries, false)
     }
 
@@ -74,6 +74,11 @@ impl Log for RaftEngine {
         batch.put(GROUPS, b"sync".to_vec(), b"x".to_vec())?;
         self.engine.write(&mut batch, true)?;
         Ok(())
+    }
+
+    fn replace_last(&self, count: usize, entry: &Payload) -> Result<()> {
+        self.next[0].fetch_sub(count as u64, Ordering::Relaxed);
+        self.write(0, std::slice::from_ref(entry), true)
     }
 
     fn read(&self, number: u64, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
@@ -139,7 +144,7 @@ impl OkayWal {
 }
 
 impl Log for OkayWal {
-    fn append_durable(&self, _writer: usize, entries: &[Vec<u8>]) -> Result<()> {
+    fn append_durable(&self, _writer: usize, entries: &[Payload]) -> Result<()> {
         let mut writing = self.log.begin_entry()?;
         for entry in entries {
             let record = writing.write_chunk(entry)?;
@@ -165,11 +170,11 @@ impl Commitlog {
 }
 
 impl Log for Commitlog {
-    fn append_durable(&self, _writer: usize, _entries: &[Vec<u8>]) -> Result<()> {
+    fn append_durable(&self, _writer: usize, _entries: &[Payload]) -> Result<()> {
         Err(crate::log::unsupported())
     }
 
-    fn append(&self, entries: &[Vec<u8>]) -> Result<()> {
+    fn append(&self, entries: &[Payload]) -> Result<()> {
         let mut messages = MessageBuf::default();
         for entry in entries {
             messages.push(entry).map_err(|e| format!("{e:?}"))?;

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::log::Payload;
 use protobuf::rt::{bytes_size, read_unknown_or_skip_group, value_size};
 use protobuf::wire_format::WireTypeVarint;
 use protobuf::{CodedInputStream, CodedOutputStream, Message, ProtobufResult, UnknownFields};
@@ -12,18 +13,42 @@ use protobuf::{CodedInputStream, CodedOutputStream, Message, ProtobufResult, Unk
 pub struct RaftEntry {
     pub term: u64,
     pub index: u64,
-    pub data: Vec<u8>,
+    pub data: Data,
     unknown: UnknownFields,
     cached: Cached,
 }
 
 impl RaftEntry {
-    pub fn of(index: u64, data: Vec<u8>) -> Self {
+    pub fn of(index: u64, data: Payload) -> Self {
         RaftEntry {
             term: 1,
             index,
-            data,
+            data: Data::Given(data),
             ..RaftEntry::default()
+        }
+    }
+}
+
+/// Neither way copies more than protobuf itself would.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Data {
+    Given(Payload),
+    Read(Vec<u8>),
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Data::Read(Vec::new())
+    }
+}
+
+impl std::ops::Deref for Data {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Data::Given(data) => data,
+            Data::Read(data) => data,
         }
     }
 }
@@ -66,7 +91,7 @@ impl Message for RaftEntry {
             match field {
                 2 => self.term = input.read_uint64()?,
                 3 => self.index = input.read_uint64()?,
-                4 => self.data = input.read_bytes()?,
+                4 => self.data = Data::Read(input.read_bytes()?),
                 _ => read_unknown_or_skip_group(field, wire, input, &mut self.unknown)?,
             }
         }

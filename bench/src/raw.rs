@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::log::{Log, Result};
+use crate::log::{Log, Payload, Result};
 
 /// Larger than the measured part of any workload; then it begins anew.
-const CAPACITY: u64 = 256 << 20;
+pub const CAPACITY: u64 = 256 << 20;
 
 /// A file of durable zeros: the cheapest place to sync to.
 pub fn zeros(path: &Path, len: u64) -> Result<File> {
@@ -44,7 +44,7 @@ impl RawZero {
 }
 
 impl Log for RawZero {
-    fn append_durable(&self, _writer: usize, entries: &[Vec<u8>]) -> Result<()> {
+    fn append_durable(&self, _writer: usize, entries: &[Payload]) -> Result<()> {
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = entries.concat();
         bytes.resize(bytes.len() + entries.len() * self.overhead, 0);
@@ -86,7 +86,7 @@ impl RawGroup {
 }
 
 impl Log for RawGroup {
-    fn append_durable(&self, _writer: usize, entries: &[Vec<u8>]) -> Result<()> {
+    fn append_durable(&self, _writer: usize, entries: &[Payload]) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             state.waiting.extend_from_slice(entry);

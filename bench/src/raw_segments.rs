@@ -1,11 +1,12 @@
 //! The least that is a log: segments of length, CRC, data; every place in memory.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::log::{Log, Result};
+use crate::log::{Log, Payload, Result};
 
 const SEGMENT: u64 = 64 << 20;
 /// Written at once.
@@ -19,6 +20,9 @@ pub struct RawSegments {
     state: Mutex<Segments>,
 }
 
+/// Between two calls for the disk to begin.
+const WRITE_BACK: u64 = 1 << 20;
+
 #[derive(Default)]
 struct Segments {
     files: Vec<Option<File>>,
@@ -27,6 +31,11 @@ struct Segments {
     buffer: Vec<u8>,
     /// Bytes of the last segment, with the buffer.
     len: u64,
+    /// Each segment is synced before the next one is begun, with its write-back
+    /// begun meanwhile.
+    synced: bool,
+    /// The disk was told up to here.
+    begun: u64,
 }
 
 impl RawSegments {
@@ -35,6 +44,15 @@ impl RawSegments {
             dir: dir.to_owned(),
             state: Mutex::default(),
         }
+    }
+
+    pub fn synced(dir: &Path) -> Self {
+        let raw = RawSegments::new(dir);
+        raw.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .synced = true;
+        raw
     }
 
     fn path(&self, segment: usize) -> PathBuf {
@@ -46,6 +64,11 @@ impl Segments {
     fn flush(&mut self) -> Result<()> {
         if let Some(Some(file)) = self.files.last() {
             file.write_all_at(&self.buffer, self.len - self.buffer.len() as u64)?;
+            let whole = self.len / 4096 * 4096;
+            if self.synced && whole >= self.begun + WRITE_BACK {
+                write_back(file, self.begun, whole - self.begun)?;
+                self.begun = whole;
+            }
         }
         self.buffer.clear();
         Ok(())
@@ -58,6 +81,19 @@ impl Segments {
             .ok_or("the entry is not there")?;
         let file = self.files[segment as usize].as_ref().ok_or("purged")?;
         Ok((file, u64::from(offset)))
+    }
+}
+
+/// The disk begins with a range; nobody waits for it.
+pub fn write_back(file: &File, offset: u64, len: u64) -> Result<()> {
+    // SAFETY: no memory is involved.
+    let result = unsafe {
+        let (offset, len) = (offset as i64, len as i64);
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error().into()),
     }
 }
 
@@ -78,17 +114,24 @@ fn checked(bytes: &[u8]) -> Result<Option<(&[u8], usize)>> {
 }
 
 impl Log for RawSegments {
-    fn append_durable(&self, _writer: usize, entries: &[Vec<u8>]) -> Result<()> {
+    fn append_durable(&self, _writer: usize, entries: &[Payload]) -> Result<()> {
         self.append(entries)?;
         self.sync()
     }
 
-    fn append(&self, entries: &[Vec<u8>]) -> Result<()> {
+    fn append(&self, entries: &[Payload]) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             let frame = (HEAD + entry.len()) as u64;
             if state.files.is_empty() || state.len + frame > SEGMENT {
                 state.flush()?;
+                if state.synced {
+                    if let Some(Some(file)) = state.files.last() {
+                        file.sync_data()?;
+                    }
+                    File::open(&self.dir)?.sync_all()?;
+                    state.begun = 0;
+                }
                 let path = self.path(state.files.len());
                 let file = File::options()
                     .read(true)

@@ -87,9 +87,10 @@ pub fn print(title: &str, unit: &str, amount: f64, rows: &[Row]) {
     }
 }
 
-fn quantile(values: &[f64], q: f64) -> f64 {
+/// 0 without any.
+pub fn quantile(values: &[f64], q: f64) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let at = (values.len().saturating_sub(1)) as f64 * q;
-    values.get(at.round() as usize).copied().unwrap_or(f64::NAN)
+    values.get(at.round() as usize).copied().unwrap_or(0.0)
 }

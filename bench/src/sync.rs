@@ -6,7 +6,9 @@ use crate::log::{Log, Payloads, Result};
 use crate::ours::Ours;
 use crate::peers::{OkayWal, RaftEngine};
 use crate::raw::{RawGroup, RawZero};
+use crate::raw_direct::RawDirect;
 use crate::rounds::{interleave, print, timed};
+use crate::settings::Settings;
 
 /// Data of one entry.
 const BYTES: usize = 256;
@@ -54,47 +56,53 @@ const WORKLOADS: [(&str, Workload); 3] = [
     ),
 ];
 
-pub fn run(name: &str, dir: &Path, rounds: usize) -> Result<()> {
+pub fn run(name: &str, settings: &Settings) -> Result<()> {
     for (_, workload) in WORKLOADS.iter().filter(|(key, _)| *key == name) {
-        compare(workload, dir, rounds)?;
+        compare(workload, settings)?;
     }
     Ok(())
 }
 
-fn compare(workload: &Workload, dir: &Path, rounds: usize) -> Result<()> {
-    let dir = tempfile::tempdir_in(dir)?;
+fn compare(workload: &Workload, settings: &Settings) -> Result<()> {
+    let dir = tempfile::tempdir_in(&settings.dir)?;
     let place = |name: &str| -> Result<std::path::PathBuf> {
         let path = dir.path().join(name);
         std::fs::create_dir(&path)?;
         Ok(path)
     };
-    let raw: (&'static str, Box<dyn Log>) = match workload.writers {
-        1 => ("raw_zero", Box::new(RawZero::new(&place("raw")?, 0)?)),
-        _ => ("raw_gc", Box::new(RawGroup::new(&place("raw")?)?)),
+    type Make<'a> = &'a dyn Fn(&Path) -> Result<Box<dyn Log>>;
+    let raw: (&str, Make) = match workload.writers {
+        1 => ("raw_zero", &|path| Ok(Box::new(RawZero::new(path, 0)?))),
+        _ => ("raw_gc", &|path| Ok(Box::new(RawGroup::new(path)?))),
     };
-    let mut logs: Vec<(&'static str, Box<dyn Log>)> = vec![
+    let mut makers: Vec<(&str, Make)> = vec![
         raw,
-        ("ours", Box::new(Ours::open(&place("ours")?)?)),
-        (
-            "ours, log thread woken",
-            Box::new(Ours::waking(&place("waking")?)?),
-        ),
-        (
-            "raft-engine, prefilled",
-            Box::new(RaftEngine::open(&place("raft-engine")?)?.past_the_first_file()?),
-        ),
-        (
-            "okaywal, entries kept",
-            Box::new(OkayWal::open(&place("okaywal")?)?),
-        ),
+        ("ours", &|path| Ok(Box::new(Ours::open(path)?))),
+        ("ours, direct", &|path| Ok(Box::new(Ours::direct(path)?))),
+        ("ours, log thread woken", &|path| {
+            Ok(Box::new(Ours::waking(path)?))
+        }),
+        ("raft-engine, prefilled", &|path| {
+            Ok(Box::new(RaftEngine::open(path)?.past_the_first_file()?))
+        }),
+        ("okaywal, entries kept", &|path| {
+            Ok(Box::new(OkayWal::open(path)?))
+        }),
     ];
     if workload.writers == 1 {
-        let frames = RawZero::new(&place("frames")?, FRAME)?;
-        logs.push(("raw_zero, our frames", Box::new(frames)));
+        makers.push(("raw_zero, our frames", &|path| {
+            Ok(Box::new(RawZero::new(path, FRAME)?))
+        }));
+        makers.push(("raw_direct", &|path| Ok(Box::new(RawDirect::new(path)?))));
+    }
+    makers.retain(|(name, _)| name.starts_with("raw_") && *name == raw.0 || settings.wants(name));
+    let mut logs = Vec::new();
+    for (name, make) in makers {
+        logs.push((name, make(&place(name)?)?));
     }
     let names: Vec<_> = logs.iter().map(|(name, _)| *name).collect();
     let payloads = Payloads::new(BYTES);
-    let rows = interleave(&names, UNMEASURED, rounds, |who| {
+    let rows = interleave(&names, UNMEASURED, settings.rounds, |who| {
         round(workload, &payloads, &*logs[who].1)
     })?;
     let entries = workload.writers * workload.batch * workload.times;

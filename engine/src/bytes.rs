@@ -55,6 +55,20 @@ impl<'a> Get<'a> {
     }
 }
 
+/// Where the first byte stands that is not zero. Quick over long zeros.
+pub(crate) fn first_nonzero(bytes: &[u8]) -> Option<usize> {
+    // In pieces without an early exit: the compiler makes vectors of those.
+    let is_zero = |piece: &[u8]| piece.iter().fold(0, |all, byte| all | byte) == 0;
+    let zeros = bytes
+        .chunks(PIECE)
+        .take_while(|piece| is_zero(piece))
+        .count();
+    let rest = bytes.get(zeros * PIECE..)?;
+    Some(zeros * PIECE + rest.iter().position(|&byte| byte != 0)?)
+}
+
+const PIECE: usize = 1 << 10;
+
 /// Puts the CRC of a sector's first 508 bytes into its last four.
 pub(crate) fn seal(sector: &mut Sector) {
     let crc = crc32fast::hash(&sector[..SECTOR - 4]);
@@ -64,4 +78,21 @@ pub(crate) fn seal(sector: &mut Sector) {
 /// Whether a sector is as [`seal`] left it.
 pub(crate) fn is_sealed(sector: &Sector) -> bool {
     crc32fast::hash(&sector[..SECTOR - 4]).to_le_bytes() == sector[SECTOR - 4..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_that_is_not_zero_is_found() {
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7] {
+            let mut bytes = vec![0; len];
+            assert_eq!(first_nonzero(&bytes), None);
+            for at in (0..len).rev() {
+                bytes[at] = 1;
+                assert_eq!(first_nonzero(&bytes), Some(at));
+            }
+        }
+    }
 }

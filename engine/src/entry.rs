@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ids::{Index, NodeId, Term};
+use crate::log::record::RecordHeader;
 
 /// What an entry is for. The discriminant is the on-disk value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +56,51 @@ impl Entry {
             index: self.index,
             term: self.term,
             fingerprint: self.fingerprint(),
+        }
+    }
+}
+
+/// An entry whose data is still where it was read to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryRef<'a> {
+    pub index: Index,
+    pub term: Term,
+    pub kind: EntryKind,
+    pub timestamp_ms: i64,
+    pub data: &'a [u8],
+}
+
+impl<'a> From<&'a Entry> for EntryRef<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        EntryRef {
+            index: entry.index,
+            term: entry.term,
+            kind: entry.kind,
+            timestamp_ms: entry.timestamp_ms,
+            data: &entry.data,
+        }
+    }
+}
+
+impl<'a> EntryRef<'a> {
+    pub(crate) fn new(header: &RecordHeader, data: &'a [u8]) -> Self {
+        EntryRef {
+            index: header.index,
+            term: header.term,
+            kind: header.kind,
+            timestamp_ms: header.timestamp_ms,
+            data,
+        }
+    }
+
+    /// A copy that stays.
+    pub fn to_entry(&self) -> Entry {
+        Entry {
+            index: self.index,
+            term: self.term,
+            kind: self.kind,
+            timestamp_ms: self.timestamp_ms,
+            data: self.data.into(),
         }
     }
 }

@@ -82,7 +82,7 @@ mod snapshot;
 pub mod store;
 pub mod threads;
 
-pub use entry::{Entry, EntryId, EntryKind, HardState, Membership, SnapshotMeta};
+pub use entry::{Entry, EntryId, EntryKind, EntryRef, HardState, Membership, SnapshotMeta};
 pub use error::{Corruption, Error, Op, Result};
 pub use event::{Event, Phase, Role};
 pub use host::{Env, Host};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use afterimage_engine::fs::{Fs, OsFs};
+use afterimage_engine::fs::{Fs, OsDirect, OsFs};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, Report, Store};
 use afterimage_engine::threads::{SystemEnv, Threads};
@@ -16,7 +16,7 @@ use afterimage_engine::{Entry, EntryKind, Error, Host, Index, Term};
 use no_sync::NoSync;
 
 fn open(fs: Arc<dyn Fs>, dir: &Path) -> (Store, Report) {
-    let env = Arc::new(SystemEnv::new(|_| {}).unwrap());
+    let env = Arc::new(SystemEnv::unobserved().unwrap());
     let options = Options {
         segment_bytes: 16 << 10,
         ..Options::default()
@@ -39,8 +39,18 @@ fn batch(index: u64) -> Batch {
 
 #[test]
 fn what_was_waited_for_is_there_after_reopening() {
-    let dir = tempfile::tempdir().unwrap();
-    let threads = Threads::start(open(Arc::new(OsFs), dir.path()).0).unwrap();
+    check_reopening(Arc::new(OsFs));
+}
+
+#[test]
+fn what_was_written_through_is_there_after_reopening() {
+    check_reopening(Arc::new(OsDirect));
+}
+
+fn check_reopening(fs: Arc<dyn Fs>) {
+    // On the disk of the build, for a tmpfs may know no direct writes.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let threads = Threads::start(open(fs, dir.path()).0).unwrap();
     std::thread::scope(|scope| {
         for index in 1..=300 {
             let ticket = threads.append(batch(index)).unwrap();

@@ -50,7 +50,7 @@
 //! );
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let host = Host { fs: Arc::new(OsFs), env: Arc::new(SystemEnv::new(|_event| {})?) };
+//! let host = Host { fs: Arc::new(OsFs), env: Arc::new(SystemEnv::unobserved()?) };
 //! let log = LogStore::<Types>::open(host, Path::new("log"), Options::default())?;
 //! # Ok(())
 //! # }

@@ -25,7 +25,7 @@ impl Rig {
         let rig = Rig(tempfile::tempdir().expect("a directory"));
         let host = Host {
             fs: Arc::new(OsFs),
-            env: Arc::new(SystemEnv::new(|_| {}).expect("entropy")),
+            env: Arc::new(SystemEnv::unobserved().expect("entropy")),
         };
         let options = Options {
             segment_bytes: 2000,

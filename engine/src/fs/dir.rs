@@ -6,9 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{File, Fs, Held, Lock, SyncMode};
+use super::{Advice, File, Fs, Held, Lock, SyncMode};
 use crate::error::{Error, Op, Result};
 use crate::job::turn;
+
+/// Freed at once, in bytes: a sync that waits for it waits about twice as long
+/// as it would alone.
+pub(crate) const FREED: u64 = 2 << 20;
 
 /// A directory of a filesystem.
 #[derive(Debug, Clone)]
@@ -203,6 +207,14 @@ impl Handle {
         Ok(())
     }
 
+    /// Writes all of `buf` and makes it durable: see [`File::write_through`]. If
+    /// the file cannot, nothing happened, not even the end of a step.
+    pub async fn write_through(&self, buf: &[u8], offset: u64) -> Option<Result<()>> {
+        let result = self.file.write_through(buf, offset)?;
+        turn().await;
+        Some(result.map_err(|e| error(Op::Sync, &*self.path, e)))
+    }
+
     /// Fills as much of `buf` as the file has from `offset` on.
     pub async fn read(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
         let mut done = 0;
@@ -233,6 +245,10 @@ impl Handle {
         Ok(done)
     }
 
+    pub fn advise(&self, advice: Advice, offset: u64, len: u64) {
+        self.file.advise(advice, offset, len);
+    }
+
     /// As [`Handle::len`], in the caller's step.
     pub fn len_now(&self) -> Result<u64> {
         self.file.len().map_err(|e| error(Op::Len, &*self.path, e))
@@ -242,5 +258,58 @@ impl Handle {
         let result = self.file.sync(mode);
         turn().await;
         result.map_err(|e| error(Op::Sync, &*self.path, e))
+    }
+
+    /// Gives back the space of a file that has no name any more, durably, and
+    /// that nobody else has open: in pieces, for a filesystem frees a file in
+    /// one go when it is closed, and every sync waits for that meanwhile.
+    /// `bytes`: about its length.
+    pub async fn free(self, bytes: u64) {
+        if bytes <= FREED {
+            return;
+        }
+        // A courtesy: whatever fails here is left to the close.
+        let Ok(mut len) = self.file.len() else {
+            return;
+        };
+        while len > FREED {
+            len -= FREED;
+            let result = self.file.set_len(len);
+            turn().await;
+            if result.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets the disk begin with a long write while the rest is still to come, so
+/// that the sync at the end waits for little.
+#[derive(Debug)]
+pub(crate) struct WriteAhead {
+    /// The disk was told up to here.
+    begun: u64,
+    /// How much it is told of at once, in bytes.
+    every: u64,
+}
+
+impl WriteAhead {
+    const PAGE: u64 = 4 << 10;
+
+    pub fn new(start: u64, every: u64) -> Self {
+        WriteAhead {
+            begun: start / Self::PAGE * Self::PAGE,
+            every,
+        }
+    }
+
+    /// All up to `end` was written, and more will be.
+    pub fn written(&mut self, file: &Handle, end: u64) {
+        // Not the last page: more goes into it.
+        let whole = end / Self::PAGE * Self::PAGE;
+        if whole >= self.begun + self.every {
+            file.advise(Advice::WillSync, self.begun, whole - self.begun);
+            self.begun = whole;
+        }
     }
 }

@@ -18,10 +18,12 @@ use std::path::Path;
 pub(crate) mod dir;
 mod ext;
 mod os;
+mod os_direct;
 mod os_lock;
 mod read_only;
 pub use ext::{FileExt, FsExt};
 pub use os::OsFs;
+pub use os_direct::OsDirect;
 pub use read_only::OsReadOnly;
 
 /// A filesystem, or a simulation of one.
@@ -68,6 +70,26 @@ pub trait File: Send + Sync + fmt::Debug {
     /// Makes the file's data and size durable. After an error nothing is
     /// known about what is durable, and calling again proves nothing.
     fn sync(&self, mode: SyncMode) -> io::Result<()>;
+    /// Writes all of `buf` and makes it durable, in one call that is quicker than
+    /// a write and a sync; a failure means what a sync's means. `None`: this file
+    /// has no such call, and nothing happened. The caller promises that the file
+    /// has only zeros behind the range, and that nobody else writes to it.
+    fn write_through(&self, _buf: &[u8], _offset: u64) -> Option<io::Result<()>> {
+        None
+    }
+    /// Says what will be asked for soon. It may be ignored, has no effect on
+    /// what is durable or read, and does not wait for the disk.
+    fn advise(&self, _advice: Advice, _offset: u64, _len: u64) {}
+}
+
+/// What a [`File::advise`] foretells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// The range will be read.
+    WillRead,
+    /// The range was written, a sync will come, and hardly a read after it: the
+    /// disk may begin now.
+    WillSync,
 }
 
 /// What a [`File::sync`] covers.

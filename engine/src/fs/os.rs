@@ -9,6 +9,7 @@ compile_error!(
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, retry_on_intr};
 
 use super::os_lock::OsLock;
-use super::{File, Fs, Lock, SyncMode};
+use super::{Advice, File, Fs, Lock, SyncMode};
 
 /// The operating system's filesystem. Paths mean what they mean to the process.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,17 +25,11 @@ pub struct OsFs;
 
 impl Fs for OsFs {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile(open(path)?)))
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile(create_new(path)?)))
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
@@ -74,6 +69,18 @@ impl Fs for OsFs {
     }
 }
 
+pub(super) fn open(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+pub(super) fn create_new(path: &Path) -> io::Result<fs::File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(path)
+}
+
 #[derive(Debug)]
 pub(super) struct OsFile(pub(super) fs::File);
 
@@ -110,6 +117,17 @@ impl File for OsFile {
             SyncMode::Data => self.0.sync_data(),
             SyncMode::All => self.0.sync_all(),
         }
+    }
+
+    fn advise(&self, advice: Advice, offset: u64, len: u64) {
+        let advice = match advice {
+            Advice::WillRead => rustix::fs::Advice::WillNeed,
+            // Dirty pages are not dropped: their write-back is begun, as
+            // sync_file_range(SYNC_FILE_RANGE_WRITE) would.
+            Advice::WillSync => rustix::fs::Advice::DontNeed,
+        };
+        // Advice that cannot be taken is none: a sync tells of the disk's errors.
+        let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), advice);
     }
 }
 

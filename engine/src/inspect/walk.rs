@@ -1,13 +1,17 @@
 //! Goes through a segment's bytes, whatever they are.
 
+use crate::bytes::first_nonzero;
 use crate::error::Result;
+use crate::fs::Advice;
 use crate::fs::dir::Handle;
 use crate::ids::Index;
-use crate::log::record::{self, HEADER, Parsed, RecordHeader};
+use crate::log::record::{self, HEADER, Parsed, RecordHeader, Seed};
 use crate::log::segment::{Mark, SegmentHeader, start_mark};
 
-/// Bytes read at once.
-const READ: u64 = 1 << 20;
+/// Bytes read at once: they stay in the processor's cache.
+const READ: u64 = 256 << 10;
+/// The disk reads so far ahead meanwhile.
+const AHEAD: u64 = 2 << 20;
 /// Every record begins at a multiple of this.
 const ALIGN: u64 = 8;
 
@@ -37,12 +41,14 @@ pub enum Piece {
 pub(super) struct Walk<'a> {
     file: &'a Handle,
     len: u64,
-    nonce: u64,
+    seed: Seed,
     at: u64,
     /// Where the next record of the chain is expected.
     next: Mark,
     window: Vec<u8>,
     window_at: u64,
+    /// The disk was told up to here.
+    ahead: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -51,11 +57,12 @@ impl<'a> Walk<'a> {
         Ok(Walk {
             file,
             len: file.len_now()?,
-            nonce: header.nonce,
+            seed: Seed::new(header.nonce),
             at: next.offset,
             next,
             window: Vec::new(),
             window_at: 0,
+            ahead: 0,
         })
     }
 
@@ -70,7 +77,8 @@ impl<'a> Walk<'a> {
         if offset >= self.len {
             return Ok(None);
         }
-        let Some((header, crc)) = self.parse(offset)? else {
+        let expected = Some(self.next.index);
+        let Some((header, crc)) = self.parse(offset, expected)? else {
             return self.search(offset).map(Some);
         };
         let follows = offset == self.next.offset
@@ -94,23 +102,23 @@ impl<'a> Walk<'a> {
 
     /// What begins at `offset` is no record: up to where does it go?
     fn search(&mut self, offset: u64) -> Result<Piece> {
-        let nonce = self.nonce;
+        let seed = self.seed.clone();
         let first = self.bytes(offset, HEADER.min((self.len - offset) as usize))?;
         let header = first
             .first_chunk()
-            .and_then(|bytes| RecordHeader::decode(bytes, nonce));
+            .and_then(|bytes| RecordHeader::decode_seeded(bytes, &seed));
         let (mut at, mut noise_end) = (offset, offset);
         while at < self.len {
             let rest = self.bytes(at, 1)?;
             if rest.is_empty() {
                 break; // the file became shorter meanwhile
             }
-            let Some(zeros) = rest.iter().position(|&b| b != 0) else {
+            let Some(zeros) = first_nonzero(rest) else {
                 at += rest.len() as u64;
                 continue;
             };
             at += zeros as u64 / ALIGN * ALIGN;
-            if at > offset && self.parse(at)?.is_some() {
+            if at > offset && self.parse(at, None)?.is_some() {
                 noise_end = at;
                 break;
             }
@@ -132,12 +140,16 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn parse(&mut self, at: u64) -> Result<Option<(RecordHeader, u32)>> {
-        let (available, nonce) = (self.len - at, self.nonce);
+    fn parse(&mut self, at: u64, expected: Option<Index>) -> Result<Option<(RecordHeader, u32)>> {
+        let (available, seed) = (self.len - at, self.seed.clone());
         let mut want = HEADER;
         loop {
             let bytes = self.bytes(at, want)?;
-            match record::parse(bytes, available, nonce) {
+            let parsed = match expected {
+                Some(index) => record::parse_expected(bytes, available, &seed, index),
+                None => record::parse_seeded(bytes, available, &seed),
+            };
+            match parsed {
                 Parsed::Record { header, crc } => return Ok(Some((header, crc))),
                 Parsed::Need(n) if n > bytes.len() && n > want => want = n,
                 // Also where the file became shorter meanwhile.
@@ -156,6 +168,11 @@ impl<'a> Walk<'a> {
             let size = READ.max(wanted).min(self.len - at);
             self.window.resize(size as usize, 0);
             self.window_at = at;
+            if at + size > self.ahead {
+                self.file
+                    .advise(Advice::WillRead, self.ahead.max(at), 2 * AHEAD);
+                self.ahead = self.ahead.max(at) + AHEAD;
+            }
             let got = self.file.read_now(&mut self.window, at)?;
             self.window.truncate(got);
         }

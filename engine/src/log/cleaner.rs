@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::event::{Event, Phase};
+use crate::fs::dir::FREED;
 use crate::ids::Index;
-use crate::job::{Job, Step};
+use crate::job::{Job, Step, now};
 use crate::mutant::Mutant;
 use crate::store::{Shared, State};
 
@@ -38,6 +39,18 @@ impl Cleaner {
         }
     }
 
+    /// Frees the space of snapshots that were replaced, which takes long. Every
+    /// step that begins to clean does so, too.
+    pub fn free_replaced(&self) {
+        let replaced = std::mem::take(&mut self.shared.state().replaced);
+        for snapshot in replaced {
+            let bytes = snapshot.data_len();
+            if let Some(file) = snapshot.into_file() {
+                now(file.free(bytes));
+            }
+        }
+    }
+
     /// At most one file operation.
     ///
     /// # Errors
@@ -48,6 +61,7 @@ impl Cleaner {
             if !self.has_work() {
                 return Ok(Step::Idle);
             }
+            self.free_replaced();
             let shared = self.shared.clone();
             self.running = Some(Job::new(async move { clean(&shared).await }));
         }
@@ -82,11 +96,17 @@ fn covered(shared: &Shared, state: &State) -> usize {
 
 async fn clean(shared: &Shared) -> Result<()> {
     shared.observe(Event::Begin(Phase::Clean));
-    let (names, purged, first) = {
+    let (names, purged, large, first) = {
         let mut state = shared.state();
         let mut names = std::mem::take(&mut state.garbage);
         let n = covered(shared, &state);
-        names.extend(state.live.drain(..n).map(|s| s.header.file_name()));
+        let mut large = Vec::new();
+        for segment in state.live.drain(..n) {
+            names.push(segment.header.file_name());
+            if shared.options.segment_bytes > FREED {
+                large.push(segment);
+            }
+        }
         if n > 0 {
             // Cached entries below the first segment would make a gap.
             while let (Some(entry), Some(first)) = (state.tail.front(), state.live.first()) {
@@ -99,7 +119,7 @@ async fn clean(shared: &Shared) -> Result<()> {
             }
         }
         let first = state.first_index();
-        (names, n, first)
+        (names, n, large, first)
     };
     for (done, name) in names.iter().enumerate() {
         if let Err(e) = shared.dir.unlink(name).await {
@@ -117,6 +137,10 @@ async fn clean(shared: &Shared) -> Result<()> {
             first,
             segments: purged,
         });
+    }
+    // A reader may still be in one: then it is freed when that one leaves.
+    for segment in large.into_iter().filter_map(Arc::into_inner) {
+        segment.file.free(shared.options.segment_bytes).await;
     }
     shared.observe(Event::End(Phase::Clean));
     Ok(())

@@ -3,8 +3,10 @@
 
 pub(crate) mod cleaner;
 pub(crate) mod pins;
+pub(crate) mod places;
 pub(crate) mod preparer;
 pub(crate) mod reader;
 pub(crate) mod record;
+pub(crate) mod scan;
 pub(crate) mod segment;
 pub(crate) mod writer;

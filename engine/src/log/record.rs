@@ -56,11 +56,24 @@ impl RecordHeader {
 
     /// `None` if these bytes are no record header of the segment with this nonce.
     pub fn decode(bytes: &[u8; HEADER], nonce: u64) -> Option<Self> {
+        Self::decode_seeded(bytes, &Seed::new(nonce))
+    }
+
+    pub(crate) fn decode_seeded(bytes: &[u8; HEADER], seed: &Seed) -> Option<Self> {
+        let header_crc = u16::from_le_bytes([bytes[6], bytes[7]]);
+        if header_crc != seed.header_crc(bytes) {
+            return None;
+        }
+        Self::decode_checked(bytes)
+    }
+
+    /// Of bytes that some CRC says were written so.
+    fn decode_checked(bytes: &[u8; HEADER]) -> Option<Self> {
         let mut get = Get::new(bytes);
         let len = get.u32();
         let [kind, flags] = get.array();
-        let header_crc = u16::from_le_bytes(get.array());
-        if len == 0 || flags != 0 || header_crc != header_crc_of(bytes, nonce) {
+        let _header_crc: [u8; 2] = get.array();
+        if len == 0 || flags != 0 {
             return None;
         }
         let index = Index(get.u64());
@@ -83,19 +96,34 @@ impl RecordHeader {
     }
 }
 
-fn header_crc_of(bytes: &[u8; HEADER], nonce: u64) -> u16 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&nonce.to_le_bytes());
-    crc.update(&bytes[..6]);
-    crc.update(&bytes[8..]);
-    crc.finalize() as u16
-}
+/// Where all CRCs of a segment begin: behind its nonce.
+#[derive(Debug, Clone)]
+pub(crate) struct Seed(crc32fast::Hasher);
 
-fn frame_crc(frame: &[u8], nonce: u64) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&nonce.to_le_bytes());
-    crc.update(&frame[..frame.len() - CRC]);
-    crc.finalize()
+impl Seed {
+    pub fn new(nonce: u64) -> Self {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&nonce.to_le_bytes());
+        Seed(crc)
+    }
+
+    fn header_crc(&self, header: &[u8; HEADER]) -> u16 {
+        // Without the field itself, but in one piece: a short input costs
+        // little more than the call.
+        let mut rest = [0; HEADER - 2];
+        rest[..6].copy_from_slice(&header[..6]);
+        rest[6..].copy_from_slice(&header[8..]);
+        let mut crc = self.0.clone();
+        crc.update(&rest);
+        crc.finalize() as u16
+    }
+
+    /// The CRC over a frame without its CRC field.
+    fn frame_crc(&self, body: &[u8]) -> u32 {
+        let mut crc = self.0.clone();
+        crc.update(body);
+        crc.finalize()
+    }
 }
 
 /// Appends the frame of `entry` to `out`; its CRC, for the next record.
@@ -103,7 +131,7 @@ pub(crate) fn encode(
     entry: &Entry,
     prev_crc: u32,
     sync_floor: Index,
-    nonce: u64,
+    seed: &Seed,
     out: &mut Vec<u8>,
 ) -> u32 {
     assert!(
@@ -113,9 +141,8 @@ pub(crate) fn encode(
     let start = out.len();
     let len = HEADER + entry.data.len() + CRC;
     let len_field = u32::try_from(len).expect("the store refuses entries of 4 GiB");
-    out.resize(start + frame_len(entry.data.len()), 0);
-    let frame = &mut out[start..];
-    Put::new(frame)
+    let mut header = [0; HEADER];
+    Put::new(&mut header)
         .u32(len_field)
         .bytes(&[entry.kind as u8, 0, 0, 0])
         .u64(entry.index.0)
@@ -124,20 +151,26 @@ pub(crate) fn encode(
         .u32(prev_crc)
         // A floor further away than 2^32 entries is understated: safe, only less proof.
         .u32(u32::try_from(entry.index - sync_floor).unwrap_or(u32::MAX));
-    let header: &[u8; HEADER] = frame[..HEADER].try_into().expect("sized above");
-    let header_crc = header_crc_of(header, nonce);
-    frame[6..8].copy_from_slice(&header_crc.to_le_bytes());
-    frame[HEADER..HEADER + entry.data.len()].copy_from_slice(&entry.data);
-    let crc = frame_crc(frame, nonce);
-    let end = frame.len();
-    frame[end - CRC..].copy_from_slice(&crc.to_le_bytes());
+    let header_crc = seed.header_crc(&header);
+    header[6..8].copy_from_slice(&header_crc.to_le_bytes());
+    out.extend_from_slice(&header);
+    out.extend_from_slice(&entry.data);
+    out.resize(start + frame_len(entry.data.len()) - CRC, 0);
+    let crc = seed.frame_crc(&out[start..]);
+    out.extend_from_slice(&crc.to_le_bytes());
     crc
 }
 
 /// The CRC of this whole frame, if it is right.
-pub(crate) fn verify(frame: &[u8], nonce: u64) -> Option<u32> {
-    let crc = frame_crc(frame, nonce);
-    (frame[frame.len() - CRC..] == crc.to_le_bytes()).then_some(crc)
+pub(crate) fn verify(frame: &[u8], seed: &Seed) -> Option<u32> {
+    let (body, found) = frame.split_last_chunk::<CRC>()?;
+    let crc = seed.frame_crc(body);
+    (*found == crc.to_le_bytes()).then_some(crc)
+}
+
+/// The data in a frame that was verified.
+pub(crate) fn data<'a>(header: &RecordHeader, frame: &'a [u8]) -> &'a [u8] {
+    &frame[HEADER..HEADER + header.data_len]
 }
 
 /// The entry in a frame that was verified.
@@ -147,7 +180,7 @@ pub(crate) fn entry(header: &RecordHeader, frame: &[u8]) -> Entry {
         term: header.term,
         kind: header.kind,
         timestamp_ms: header.timestamp_ms,
-        data: Arc::from(&frame[HEADER..HEADER + header.data_len]),
+        data: Arc::from(data(header, frame)),
     }
 }
 
@@ -167,13 +200,17 @@ pub enum Parsed {
 /// Looks at the front of `bytes`, of which there are `available` in the file
 /// all told. Never reads past `bytes`, never allocates.
 pub fn parse(bytes: &[u8], available: u64, nonce: u64) -> Parsed {
+    parse_seeded(bytes, available, &Seed::new(nonce))
+}
+
+pub(crate) fn parse_seeded(bytes: &[u8], available: u64, seed: &Seed) -> Parsed {
     if available < FRAME_MIN as u64 {
         return Parsed::Bad;
     }
     let Some(first) = bytes.first_chunk::<HEADER>() else {
         return Parsed::Need(HEADER);
     };
-    let Some(header) = RecordHeader::decode(first, nonce) else {
+    let Some(header) = RecordHeader::decode_seeded(first, seed) else {
         return Parsed::Bad;
     };
     let len = header.frame_len();
@@ -183,10 +220,34 @@ pub fn parse(bytes: &[u8], available: u64, nonce: u64) -> Parsed {
     let Some(frame) = bytes.get(..len) else {
         return Parsed::Need(len);
     };
-    match verify(frame, nonce) {
+    match verify(frame, seed) {
         Some(crc) => Parsed::Record { header, crc },
         None => Parsed::Bad,
     }
+}
+
+/// As [`parse`], where the record `expected` should stand: quicker if it does.
+pub(crate) fn parse_expected(bytes: &[u8], available: u64, seed: &Seed, expected: Index) -> Parsed {
+    match whole(bytes, available, seed, expected) {
+        Some((header, crc)) => Parsed::Record { header, crc },
+        None => parse_seeded(bytes, available, seed),
+    }
+}
+
+/// The record in front, if all of it is there: its CRC covers the header, whose
+/// own need not be looked at then.
+fn whole(
+    bytes: &[u8],
+    available: u64,
+    seed: &Seed,
+    expected: Index,
+) -> Option<(RecordHeader, u32)> {
+    let header = RecordHeader::decode_checked(bytes.first_chunk()?)?;
+    if header.index != expected || header.frame_len() as u64 > available {
+        return None;
+    }
+    let crc = verify(bytes.get(..header.frame_len())?, seed)?;
+    Some((header, crc))
 }
 
 #[cfg(test)]
@@ -214,13 +275,15 @@ mod tests {
             let e = entry_of(data, index, term);
             let floor = Index(index.saturating_sub(back));
             let mut buf = Vec::new();
-            let crc = encode(&e, prev, floor, nonce, &mut buf);
+            let crc = encode(&e, prev, floor, &Seed::new(nonce), &mut buf);
             let Parsed::Record { header, crc: found } = parse(&buf, buf.len() as u64, nonce) else {
                 panic!("not a record");
             };
             prop_assert_eq!(found, crc);
             prop_assert_eq!(header.prev_crc, prev);
             prop_assert_eq!(header.sync_floor, floor);
+            let expected = parse_expected(&buf, buf.len() as u64, &Seed::new(nonce), e.index);
+            prop_assert_eq!(expected, Parsed::Record { header, crc });
             prop_assert_eq!(entry(&header, &buf), e);
             // Of another segment, or cut short, it is none.
             prop_assert_eq!(parse(&buf, buf.len() as u64, nonce ^ 1), Parsed::Bad);
@@ -233,11 +296,13 @@ mod tests {
             at in any::<proptest::sample::Index>(), bit in 0u8..8,
         ) {
             let mut buf = Vec::new();
-            encode(&entry_of(data, 9, 3), 1, Index(8), 5, &mut buf);
+            encode(&entry_of(data, 9, 3), 1, Index(8), &Seed::new(5), &mut buf);
             let at = at.index(buf.len());
             buf[at] ^= 1 << bit;
-            let found = matches!(parse(&buf, buf.len() as u64, 5), Parsed::Record { .. });
-            prop_assert!(!found, "still a record");
+            let len = buf.len() as u64;
+            for found in [parse(&buf, len, 5), parse_expected(&buf, len, &Seed::new(5), Index(9))] {
+                prop_assert!(!matches!(found, Parsed::Record { .. }), "still a record");
+            }
         }
 
         #[test]
@@ -254,10 +319,10 @@ mod tests {
         fn arbitrary_lengths_allocate_nothing(len in any::<u32>(), nonce in any::<u64>()) {
             // A header with a right CRC and any length: more than there is, is bad.
             let mut buf = Vec::new();
-            encode(&entry_of(Vec::new(), 1, 1), 0, Index(0), nonce, &mut buf);
+            encode(&entry_of(Vec::new(), 1, 1), 0, Index(0), &Seed::new(nonce), &mut buf);
             buf[..4].copy_from_slice(&len.to_le_bytes());
             let header: &[u8; HEADER] = buf[..HEADER].try_into().unwrap();
-            let crc = header_crc_of(header, nonce).to_le_bytes();
+            let crc = Seed::new(nonce).header_crc(header).to_le_bytes();
             buf[6..8].copy_from_slice(&crc);
             let available = buf.len() as u64;
             prop_assert!(!matches!(parse(&buf, available, nonce), Parsed::Need(n) if n as u64 > available));

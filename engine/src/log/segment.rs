@@ -21,11 +21,13 @@
 //! before its base is durable, and says where that ends and with which CRC. So
 //! neither a roll nor a truncation writes anything more to the old segment.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::record::{self, HEADER, Parsed, RecordHeader};
+use super::places::Places;
+use super::record::{self, RecordHeader, Seed};
+use super::scan::{Scan, Scanned};
 use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
-use crate::entry::Entry;
+use crate::entry::{Entry, EntryRef};
 use crate::error::{Corruption, Error, Result};
 use crate::fs::dir::Handle;
 use crate::ids::{Index, NUMBER_MAX, Term};
@@ -35,11 +37,13 @@ const MAGIC: &[u8; 8] = b"AFTIMSEG";
 pub(crate) const VERSION: u32 = 1;
 /// Where the first record stands.
 pub(crate) const RECORDS: u64 = SECTOR as u64;
-/// Bytes between two entries of the sparse index: what a read by index scans
-/// on average is half of it.
-const SPARSE: u64 = 16 << 10;
-/// Bytes read at once.
+/// Bytes read at once by who wants as much.
 const READ: usize = 64 << 10;
+/// A page: less would cost as much.
+const READ_MIN: usize = 4 << 10;
+/// What lies between two places is mostly not longer.
+const SMALL: usize = 2 << 10;
+const READ_MAX: usize = 1 << 20;
 
 /// The record before a segment's first one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -169,65 +173,114 @@ pub(crate) struct Mark {
 pub(crate) struct Segment {
     pub header: SegmentHeader,
     pub file: Handle,
-    /// Known places in order of index, the first at the base, at most one per
-    /// `SPARSE` bytes, and the last known end.
-    marks: Mutex<Marks>,
+    places: Mutex<Places>,
     /// Whether readers look at the records' CRCs (a planted bug does not).
     trusting: bool,
 }
 
+/// A reader's position in a segment, with what it has read ahead.
 #[derive(Debug)]
-struct Marks {
-    sparse: Vec<Mark>,
-    end: Mark,
+pub(crate) struct Cursor {
+    scan: Scan,
+    /// Not known until a read is short.
+    file_end: u64,
+    /// Bytes read at once.
+    read: usize,
+    /// The records below this one are in the places.
+    known: Index,
 }
 
-impl Marks {
-    fn push(&mut self, mark: Mark) {
-        if mark.index <= self.end.index {
-            return; // a reader was here before
-        }
-        self.end = mark;
-        if self
-            .sparse
-            .last()
-            .is_none_or(|last| mark.offset - last.offset >= SPARSE)
-        {
-            self.sparse.push(mark);
-        }
+impl Cursor {
+    /// The index of the next record.
+    pub fn next(&self) -> Index {
+        self.scan.next.index
+    }
+
+    /// The entry of the record found last.
+    pub fn entry(&self, header: &RecordHeader) -> Entry {
+        self.scan.entry(header)
+    }
+
+    /// The data of the record found last.
+    pub fn data(&self, header: &RecordHeader) -> &[u8] {
+        self.scan.data(header)
     }
 }
 
 impl Segment {
     pub fn new(header: SegmentHeader, file: Handle, mutants: Mutants) -> Self {
-        let start = start_mark(&header);
         Segment {
             header,
             file,
-            marks: Mutex::new(Marks {
-                sparse: vec![start],
-                end: start,
-            }),
+            places: Mutex::new(Places::new(start_mark(&header))),
             trusting: mutants.has(Mutant::ReadUnchecked),
         }
     }
 
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The writer (or recovery, or a reader) knows that records end here.
     pub fn learn(&self, found: &[Mark]) {
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.places();
         for &mark in found {
-            marks.push(mark);
+            places.push(mark);
         }
     }
 
-    /// The last place known at or before the record with this index.
-    fn seek(&self, index: Index) -> Mark {
-        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        if marks.end.index <= index {
-            return marks.end;
+    /// Walks from the record `from` on, or from one before it whose place is
+    /// known. Reads about `read` bytes at once.
+    pub fn cursor(&self, from: Index, read: usize) -> Cursor {
+        let (mut scan, known) = {
+            let places = self.places();
+            let end = places.end();
+            let scan = if from >= end.index {
+                Scan::at(end, self.header.nonce)
+            } else {
+                match places.around(from) {
+                    (first, _) if first == self.header.base => Scan::new(&self.header),
+                    (first, bytes) => Scan::at_place(first, bytes.start, self.header.nonce),
+                }
+            };
+            (scan, end.index)
+        };
+        scan.trusting = self.trusting;
+        Cursor {
+            scan,
+            file_end: u64::MAX,
+            read: read.clamp(READ_MIN, READ_MAX),
+            known,
         }
-        let after = marks.sparse.partition_point(|mark| mark.index <= index);
-        marks.sparse[after - 1]
+    }
+
+    /// The next record, which is there. Checks it, and the chain.
+    pub fn advance(&self, cursor: &mut Cursor) -> Result<RecordHeader> {
+        loop {
+            let scan = &mut cursor.scan;
+            match scan.step(cursor.file_end) {
+                Scanned::Record(header) => {
+                    if header.index >= cursor.known {
+                        self.learn(&[scan.next]);
+                    }
+                    return Ok(header);
+                }
+                Scanned::Need(n) if n > cursor.read && cursor.file_end == u64::MAX => {
+                    // Before anything is allocated for a length that may be rot.
+                    cursor.file_end = self.file.len_now()?;
+                }
+                Scanned::Need(n) => {
+                    let (offset, buf) = scan.space(n.max(cursor.read));
+                    let asked = buf.len();
+                    let got = self.file.read_now(buf, offset)?;
+                    scan.filled(got);
+                    if got < asked {
+                        cursor.file_end = offset + got as u64;
+                    }
+                }
+                Scanned::End => return Err(self.corrupt(scan.next.offset)),
+            }
+        }
     }
 
     /// The records `from..=to` (which are there, durable or at least written),
@@ -235,64 +288,95 @@ impl Segment {
     /// record and the chain on the way.
     pub fn read(&self, from: Index, to: Index, max_bytes: usize) -> Result<Vec<Entry>> {
         assert!(self.header.base <= from && from <= to);
-        let mut scan = Scan::at(self.seek(from), self.header.nonce);
-        scan.trusting = self.trusting;
+        let mut cursor = self.cursor(from, max_bytes.min(READ));
         let mut entries = Vec::new();
         let mut bytes = 0;
-        self.walk(&mut scan, to, |scan, header| {
+        while cursor.next() <= to {
+            let header = self.advance(&mut cursor)?;
             if header.index < from {
-                return true;
+                continue;
             }
             bytes += header.data_len;
-            let fits = bytes <= max_bytes || entries.is_empty();
-            if fits {
-                entries.push(scan.entry(header));
+            if bytes > max_bytes && !entries.is_empty() {
+                break;
             }
-            fits
-        })?;
+            entries.push(cursor.entry(&header));
+        }
         Ok(entries)
     }
 
-    /// Visits the records up to `to`, as long as `visit` wants more.
-    fn walk(
-        &self,
-        scan: &mut Scan,
-        to: Index,
-        mut visit: impl FnMut(&Scan, &RecordHeader) -> bool,
-    ) -> Result<()> {
-        let mut file_end = u64::MAX; // not known until a read is short
-        while scan.next.index <= to {
-            match scan.step(file_end) {
-                Scanned::Record(header) => {
-                    self.learn(&[scan.next]);
-                    if !visit(scan, &header) {
-                        break;
-                    }
+    /// Shows the record `index`, which is there. Where its place is known, that
+    /// is one read of little more than the record, and nothing else is checked.
+    pub fn visit<T>(&self, index: Index, visit: impl FnOnce(EntryRef<'_>) -> T) -> Result<T> {
+        let around = {
+            let places = self.places();
+            (index < places.end().index).then(|| places.around(index))
+        };
+        let Some((first, bytes)) =
+            around.filter(|(_, bytes)| bytes.end - bytes.start <= READ as u64)
+        else {
+            let mut cursor = self.cursor(index, 0);
+            loop {
+                let header = self.advance(&mut cursor)?;
+                if header.index == index {
+                    return Ok(visit(EntryRef::new(&header, cursor.data(&header))));
                 }
-                Scanned::Need(n) if n > READ && file_end == u64::MAX => {
-                    // Before anything is allocated for a length that may be rot.
-                    file_end = self.file.len_now()?;
-                }
-                Scanned::Need(n) => {
-                    let (offset, buf) = scan.space(n.max(READ));
-                    let asked = buf.len();
-                    let got = self.file.read_now(buf, offset)?;
-                    scan.filled(asked, got);
-                    if got < asked {
-                        file_end = offset + got as u64;
-                    }
-                }
-                Scanned::End => return Err(self.corrupt(scan.next.offset)),
             }
+        };
+        let len = (bytes.end - bytes.start) as usize;
+        let mut small = [0; SMALL];
+        let mut large = Vec::new();
+        let buf = match small.get_mut(..len) {
+            Some(buf) => buf,
+            None => {
+                large.resize(len, 0);
+                &mut large
+            }
+        };
+        let got = self.file.read_now(buf, bytes.start)?;
+        match self.pick(&buf[..got], first, index) {
+            Ok((header, frame)) => Ok(visit(EntryRef::new(&header, record::data(&header, frame)))),
+            Err(offset) => Err(self.corrupt(bytes.start + offset)),
         }
-        Ok(())
+    }
+
+    /// The record `index` in bytes that begin with the record `first`; the offset
+    /// of what is bad.
+    fn pick<'a>(
+        &self,
+        bytes: &'a [u8],
+        first: Index,
+        index: Index,
+    ) -> std::result::Result<(RecordHeader, &'a [u8]), u64> {
+        let seed = Seed::new(self.header.nonce);
+        let mut at = 0;
+        let mut expected = first;
+        loop {
+            let rest = &bytes[at..];
+            let header = (rest.first_chunk())
+                .and_then(|header| RecordHeader::decode_seeded(header, &seed))
+                .filter(|header| header.index == expected)
+                .ok_or(at as u64)?;
+            let frame = rest.get(..header.frame_len()).ok_or(at as u64)?;
+            if expected == index {
+                let is_good = self.trusting || record::verify(frame, &seed).is_some();
+                return is_good.then_some((header, frame)).ok_or(at as u64);
+            }
+            at += frame.len();
+            expected = expected.next();
+        }
     }
 
     /// The place at which the record `index` begins, or would: all before it are there.
     pub fn locate(&self, index: Index) -> Result<Mark> {
-        let mut scan = Scan::at(self.seek(index), self.header.nonce);
-        self.walk(&mut scan, index.prev(), |_, _| true)?;
-        Ok(scan.next)
+        if index == self.header.base {
+            return Ok(start_mark(&self.header));
+        }
+        let mut cursor = self.cursor(index.prev(), 0);
+        while cursor.next() < index {
+            self.advance(&mut cursor)?;
+        }
+        Ok(cursor.scan.next)
     }
 
     pub fn corrupt(&self, offset: u64) -> Error {
@@ -310,108 +394,6 @@ pub(crate) fn start_mark(header: &SegmentHeader) -> Mark {
         offset: RECORDS,
         prev_crc: header.prev.crc,
         prev_term: header.prev.term,
-    }
-}
-
-/// Walks the records of a segment from a mark on. The caller does the reading.
-#[derive(Debug)]
-pub(crate) struct Scan {
-    nonce: u64,
-    /// Where the next record is expected.
-    pub next: Mark,
-    buf: Vec<u8>,
-    /// Where `buf` begins in the file.
-    buf_offset: u64,
-    /// The record found last, within `buf`.
-    found: std::ops::Range<usize>,
-    /// Whether to look at the record's CRC (a planted bug does not).
-    pub trusting: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Scanned {
-    Record(RecordHeader),
-    /// Call `space` and `filled` with this many bytes or more, if the file has them.
-    Need(usize),
-    /// No record of the chain here.
-    End,
-}
-
-impl Scan {
-    pub fn new(header: &SegmentHeader) -> Self {
-        Scan::at(start_mark(header), header.nonce)
-    }
-
-    pub fn at(next: Mark, nonce: u64) -> Self {
-        Scan {
-            nonce,
-            next,
-            buf: Vec::new(),
-            buf_offset: next.offset,
-            found: 0..0,
-            trusting: false,
-        }
-    }
-
-    /// Looks for the next record. `file_end`: the file's length as far as known.
-    pub fn step(&mut self, file_end: u64) -> Scanned {
-        let at = usize::try_from(self.next.offset - self.buf_offset).expect("within the buffer");
-        let bytes = &self.buf[at.min(self.buf.len())..];
-        let available = file_end.saturating_sub(self.next.offset);
-        let (header, crc) = match record::parse(bytes, available, self.nonce) {
-            Parsed::Record { header, crc } => (header, crc),
-            Parsed::Need(n) => return Scanned::Need(n),
-            Parsed::Bad if self.trusting => match self.trust(bytes, available) {
-                Some(found) => found,
-                None => return Scanned::End,
-            },
-            Parsed::Bad => return Scanned::End,
-        };
-        if header.index != self.next.index
-            || header.prev_crc != self.next.prev_crc
-            || header.term < self.next.prev_term
-        {
-            return Scanned::End;
-        }
-        let len = header.frame_len();
-        self.found = at..at + len;
-        self.next = Mark {
-            index: header.index.next(),
-            offset: self.next.offset + len as u64,
-            prev_crc: crc,
-            prev_term: header.term,
-        };
-        Scanned::Record(header)
-    }
-
-    /// Planted bug: the header is good, so the data is believed.
-    fn trust(&self, bytes: &[u8], available: u64) -> Option<(RecordHeader, u32)> {
-        let header = RecordHeader::decode(bytes.first_chunk()?, self.nonce)?;
-        let frame = bytes.get(..header.frame_len())?;
-        let (_, crc) = frame.split_last_chunk::<4>()?;
-        (header.frame_len() as u64 <= available).then_some((header, u32::from_le_bytes(*crc)))
-    }
-
-    /// The entry of the record found last.
-    pub fn entry(&self, header: &RecordHeader) -> Entry {
-        record::entry(header, &self.buf[self.found.clone()])
-    }
-
-    /// Room for at least `n` bytes from the next record on, and their offset in
-    /// the file. What is before the next record is forgotten.
-    pub fn space(&mut self, n: usize) -> (u64, &mut [u8]) {
-        let used = usize::try_from(self.next.offset - self.buf_offset).expect("within the buffer");
-        self.buf.drain(..used.min(self.buf.len()));
-        self.buf_offset = self.next.offset;
-        let have = self.buf.len();
-        self.buf.resize(n.max(have + HEADER), 0);
-        (self.buf_offset + have as u64, &mut self.buf[have..])
-    }
-
-    /// `got` bytes of the space were filled; fewer than all: the file ends there.
-    pub fn filled(&mut self, space: usize, got: usize) {
-        let len = self.buf.len() - (space - got);
-        self.buf.truncate(len);
     }
 }
 

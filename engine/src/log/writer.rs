@@ -15,13 +15,13 @@
 
 use std::sync::Arc;
 
-use super::record;
+use super::record::{self, Seed};
 use super::segment::{Link, Mark, RECORDS, Segment, SegmentHeader, SharedSegment};
 use crate::entry::{Entry, HardState};
 use crate::error::Result;
 use crate::event::{Event, Phase};
 use crate::fs::SyncMode;
-use crate::fs::dir::Handle;
+use crate::fs::dir::{Handle, WriteAhead};
 use crate::ids::Index;
 use crate::job::{Job, Step};
 use crate::mutant::Mutant;
@@ -29,6 +29,15 @@ use crate::store::{Active, Shared, Ticket};
 
 /// Data of one group at the most, in bytes, but at least one batch.
 const GROUP_BYTES: usize = 4 << 20;
+/// The same while the active segment has room for it. So much is only queued
+/// where nobody waits for each batch. Not more: a recovery writes the last group
+/// again.
+const GROUP_BYTES_ROOMY: usize = 8 << 20;
+/// Frames are written as soon as there are so many bytes of them: they are
+/// still in the processor's cache then.
+const PIECE: usize = 256 << 10;
+/// The disk begins with so many bytes while the rest of the group is encoded.
+const WRITE_BACK: u64 = 1 << 20;
 
 /// Brings submitted batches to the disk, in order.
 #[derive(Debug)]
@@ -37,6 +46,8 @@ pub struct Writer {
     running: Option<Job<(Group, Result<()>)>>,
     /// A group that found the disk full.
     stalled: Option<Group>,
+    /// Empty; room for frames that the next group need not allocate.
+    spare: Vec<u8>,
 }
 
 /// Batches that go to the disk together.
@@ -50,6 +61,8 @@ struct Group {
     /// Whether the segments have entries that are replaced: from here on.
     cut: Option<Index>,
     entries: Vec<Entry>,
+    /// Frames on their way into a file.
+    frames: Vec<u8>,
 }
 
 impl Writer {
@@ -58,6 +71,7 @@ impl Writer {
             shared,
             running: None,
             stalled: None,
+            spare: Vec::new(),
         }
     }
 
@@ -79,20 +93,25 @@ impl Writer {
             Some(job) => job,
             None => {
                 self.shared.state().check_open()?;
-                let Some(group) = self.stalled.take().or_else(|| take_group(&self.shared)) else {
+                let Some(mut group) = self.stalled.take().or_else(|| take_group(&self.shared))
+                else {
                     return Ok(Step::Idle);
                 };
+                group.frames = std::mem::take(&mut self.spare);
                 let shared = self.shared.clone();
                 self.running.insert(Job::new(async move {
-                    let result = write(&shared, &group).await;
+                    let result = write(&shared, &mut group).await;
                     (group, result)
                 }))
             }
         };
-        let Some((group, result)) = job.step() else {
+        let Some((mut group, result)) = job.step() else {
             return Ok(Step::Ran);
         };
         self.running = None;
+        self.spare = std::mem::take(&mut group.frames);
+        self.spare.clear();
+        self.spare.shrink_to(2 * PIECE);
         match result {
             Ok(()) => {
                 complete(&self.shared, &group);
@@ -128,11 +147,17 @@ fn take_group(shared: &Shared) -> Option<Group> {
         truncated: None,
         cut: None,
         entries: Vec::new(),
+        frames: Vec::new(),
     };
     let mut bytes = 0;
+    let room = state.active.as_ref().map_or(0, |active| {
+        let room = (shared.options.segment_bytes).saturating_sub(active.end.offset);
+        usize::try_from(room).unwrap_or(usize::MAX)
+    });
+    let bytes_max = room.clamp(GROUP_BYTES, GROUP_BYTES_ROOMY);
     while let Some(command) = state.queue.front() {
         bytes += command.entries.iter().map(|e| e.data.len()).sum::<usize>();
-        if bytes > GROUP_BYTES && group.ticket != 0 {
+        if bytes > bytes_max && group.ticket != 0 {
             break;
         }
         let command = state.queue.pop_front()?;
@@ -146,7 +171,10 @@ fn take_group(shared: &Shared) -> Option<Group> {
                 group.cut = Some(group.cut.map_or(from, |c| c.min(from)));
             }
         }
-        group.entries.extend(command.entries);
+        match group.entries.is_empty() {
+            true => group.entries = command.entries,
+            false => group.entries.extend(command.entries),
+        }
     }
     if group.ticket == 0 {
         return None;
@@ -182,7 +210,7 @@ fn complete(shared: &Shared, group: &Group) {
     }
 }
 
-async fn write(shared: &Shared, group: &Group) -> Result<()> {
+async fn write(shared: &Shared, group: &mut Group) -> Result<()> {
     if let Some(hard_state) = group.hard_state {
         write_hard_state(shared, hard_state).await?;
     }
@@ -200,7 +228,7 @@ async fn write(shared: &Shared, group: &Group) -> Result<()> {
     match active {
         Some(active) if group.cut.is_none() && active.end.offset < shared.options.segment_bytes => {
             shared.observe(Event::Begin(Phase::Append));
-            append(shared, active, &group.entries).await?;
+            append(shared, active, &group.entries, &mut group.frames).await?;
             shared.observe(Event::End(Phase::Append));
         }
         Some(active)
@@ -209,7 +237,7 @@ async fn write(shared: &Shared, group: &Group) -> Result<()> {
                     .cut
                     .is_some_and(|cut| cut >= active.segment.header.base) =>
         {
-            append_after_cut(shared, active, base, &group.entries).await?;
+            append_after_cut(shared, active, base, group).await?;
         }
         _ => {
             let phase = if group.cut.is_some() {
@@ -219,7 +247,8 @@ async fn write(shared: &Shared, group: &Group) -> Result<()> {
             };
             shared.observe(Event::Begin(phase));
             let link = link_before(shared, base)?;
-            let (segment, end) = create_segment(shared, base, link, &group.entries).await?;
+            let (segment, end) =
+                create_segment(shared, base, link, &group.entries, &mut group.frames).await?;
             let hidden = publish_segment(shared, segment, end);
             shared.state().garbage.extend(hidden);
             shared.observe(Event::End(phase));
@@ -244,24 +273,37 @@ async fn write_hard_state(shared: &Shared, hard_state: HardState) -> Result<()> 
 }
 
 /// Appends to the active segment. Durable on return.
-async fn append(shared: &Shared, active: Active, entries: &[Entry]) -> Result<()> {
-    let floor = shared.state().durable_index;
-    let mut buf = Vec::with_capacity(frames_len(entries));
-    let header = &active.segment.header;
-    let (end, marks) = encode(entries, active.end, floor, header.nonce, &mut buf);
-    let file = &active.segment.file;
-    file.write_all(&buf, active.end.offset).await?;
-    let rolls_next = end.offset >= shared.options.segment_bytes;
-    if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
-        sync_data(shared, file).await?;
+async fn append(
+    shared: &Shared,
+    active: Active,
+    entries: &[Entry],
+    frames: &mut Vec<u8>,
+) -> Result<()> {
+    let Active {
+        segment,
+        end: start,
+    } = active;
+    let mut group = Frames {
+        seed: Seed::new(segment.header.nonce),
+        floor: shared.state().durable_index,
+        end: start,
+        marks: Vec::with_capacity(entries.len()),
+        buf: frames,
+        ahead: WriteAhead::new(start.offset, WRITE_BACK),
+    };
+    group.encode(&segment.file, entries).await?;
+    if !group.write_through(shared, &segment.file, start).await? {
+        group.flush(&segment.file).await?;
+        let rolls_next = group.end.offset >= shared.options.segment_bytes;
+        if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
+            sync_data(shared, &segment.file).await?;
+        }
     }
-    active.segment.learn(&marks);
+    let Frames { end, marks, .. } = group;
+    segment.learn(&marks);
     let mut state = shared.state();
     state.written_index = end.index.prev();
-    state.active = Some(Active {
-        segment: active.segment,
-        end,
-    });
+    state.active = Some(Active { segment, end });
     Ok(())
 }
 
@@ -282,7 +324,7 @@ async fn append_after_cut(
     shared: &Shared,
     active: Active,
     base: Index,
-    entries: &[Entry],
+    group: &mut Group,
 ) -> Result<()> {
     let Active { segment, .. } = active;
     let end = segment.locate(base)?;
@@ -296,7 +338,8 @@ async fn append_after_cut(
             *last = segment.clone();
         }
     }
-    append(shared, Active { segment, end }, entries).await?;
+    let active = Active { segment, end };
+    append(shared, active, &group.entries, &mut group.frames).await?;
     shared.observe(Event::End(Phase::Truncate));
     Ok(())
 }
@@ -316,36 +359,63 @@ async fn name_early(shared: &Shared, tmp: String, name: &str) -> Result<String> 
     Ok(name.to_owned())
 }
 
-/// Bytes of the frames of `entries`.
-fn frames_len(entries: &[Entry]) -> usize {
-    entries
-        .iter()
-        .map(|entry| record::frame_len(entry.data.len()))
-        .sum()
+/// The frames of a group on their way into a file.
+struct Frames<'a> {
+    seed: Seed,
+    floor: Index,
+    /// Behind the frames that are encoded.
+    end: Mark,
+    /// The end of each.
+    marks: Vec<Mark>,
+    /// What is in front of `end` and not written yet.
+    buf: &'a mut Vec<u8>,
+    ahead: WriteAhead,
 }
 
-/// Frames of `entries` from `at` on; the end, and every place between.
-fn encode(
-    entries: &[Entry],
-    mut at: Mark,
-    floor: Index,
-    nonce: u64,
-    out: &mut Vec<u8>,
-) -> (Mark, Vec<Mark>) {
-    let mut marks = Vec::with_capacity(entries.len());
-    for entry in entries {
-        assert_eq!(entry.index, at.index, "a batch continues the log");
-        let from = out.len();
-        let crc = record::encode(entry, at.prev_crc, floor, nonce, out);
-        at = Mark {
-            index: entry.index.next(),
-            offset: at.offset + (out.len() - from) as u64,
-            prev_crc: crc,
-            prev_term: entry.term,
-        };
-        marks.push(at);
+impl Frames<'_> {
+    /// Encodes all, and writes what is more than a piece.
+    async fn encode(&mut self, file: &Handle, entries: &[Entry]) -> Result<()> {
+        for entry in entries {
+            assert_eq!(entry.index, self.end.index, "a batch continues the log");
+            if self.buf.len() >= PIECE {
+                self.flush(file).await?;
+                self.ahead.written(file, self.end.offset);
+            }
+            let from = self.buf.len();
+            let prev_crc = self.end.prev_crc;
+            let crc = record::encode(entry, prev_crc, self.floor, &self.seed, self.buf);
+            self.end = Mark {
+                index: entry.index.next(),
+                offset: self.end.offset + (self.buf.len() - from) as u64,
+                prev_crc: crc,
+                prev_term: entry.term,
+            };
+            self.marks.push(self.end);
+        }
+        Ok(())
     }
-    (at, marks)
+
+    async fn flush(&mut self, file: &Handle) -> Result<()> {
+        let offset = self.end.offset - self.buf.len() as u64;
+        file.write_all(self.buf, offset).await?;
+        self.buf.clear();
+        Ok(())
+    }
+
+    /// All of the group at once, if all is still here and the file knows how.
+    async fn write_through(&mut self, shared: &Shared, file: &Handle, start: Mark) -> Result<bool> {
+        if start.offset + self.buf.len() as u64 != self.end.offset {
+            return Ok(false);
+        }
+        match file.write_through(self.buf, start.offset).await {
+            None => Ok(false),
+            Some(Ok(())) => Ok(true),
+            Some(Err(e)) => {
+                shared.poison();
+                Err(e)
+            }
+        }
+    }
 }
 
 /// Where the record before `base` ends, for a segment that begins at `base`.
@@ -391,6 +461,7 @@ pub(crate) async fn create_segment(
     base: Index,
     prev: Link,
     entries: &[Entry],
+    frames: &mut Vec<u8>,
 ) -> Result<(SharedSegment, Mark)> {
     let prepared = shared.state().prepared.take();
     let header = SegmentHeader {
@@ -410,11 +481,7 @@ pub(crate) async fn create_segment(
         prev_crc: prev.crc,
         prev_term: prev.term,
     };
-    let mut buf = Vec::with_capacity(header.encode().len() + frames_len(entries));
-    buf.extend_from_slice(&header.encode());
-    // Everything before the base is durable: the segment before lost its last
-    // chance to be torn when its own sync returned.
-    let (end, marks) = encode(entries, start, base.prev(), header.nonce, &mut buf);
+    frames.extend_from_slice(&header.encode());
     let (tmp, file, mode) = match prepared {
         Some(p) => (p.name, p.file, SyncMode::Data),
         None => {
@@ -427,10 +494,22 @@ pub(crate) async fn create_segment(
     };
     let name = header.file_name();
     let tmp = name_early(shared, tmp, &name).await?;
-    if let Err(e) = file.write_all(&buf, 0).await {
-        shared.state().garbage.push(tmp);
-        return Err(e);
+    let mut group = Frames {
+        seed: Seed::new(header.nonce),
+        // Everything before the base is durable: the segment before lost its
+        // last chance to be torn when its own sync returned.
+        floor: base.prev(),
+        end: start,
+        marks: Vec::with_capacity(entries.len()),
+        buf: frames,
+        ahead: WriteAhead::new(start.offset, WRITE_BACK),
+    };
+    let mut written = group.encode(&file, entries).await;
+    if written.is_ok() {
+        written = group.flush(&file).await;
     }
+    written.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
+    let Frames { end, marks, .. } = group;
     let durable =
         shared.has(Mutant::DurableNotLowered) && end.index <= shared.state().durable_index;
     if !durable && let Err(e) = file.sync(mode).await {

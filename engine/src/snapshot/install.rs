@@ -220,7 +220,7 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
     let meta = reader.meta().clone();
     {
         let mut state = shared.state();
-        state.snapshot = Some(reader);
+        state.succeed(reader);
         if !kept_suffix {
             discard_log(&mut state, last_index, last_term);
         }

@@ -72,6 +72,11 @@ impl SnapshotReader {
         Ok(SnapshotReader::new(file, header, meta))
     }
 
+    /// The file, if nobody else reads it.
+    pub(crate) fn into_file(self) -> Option<Handle> {
+        Arc::into_inner(self.inner).map(|inner| inner.file)
+    }
+
     pub fn meta(&self) -> &SnapshotMeta {
         &self.inner.meta
     }

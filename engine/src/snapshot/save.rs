@@ -47,12 +47,7 @@ async fn stream(
     source: &mut Box<dyn SnapshotSource>,
     writer: &mut SnapshotWriter,
 ) -> Result<()> {
-    let mut piece = Vec::new();
-    let mut more = true;
-    while more {
-        piece.clear();
-        more = source.read(&mut piece, writer.wanted());
-        writer.push(&piece).await?;
+    while writer.pull(&mut **source).await? {
         shared.state().check_open()?;
     }
     writer.finish_data().await
@@ -71,7 +66,7 @@ async fn finish(shared: &Shared, writer: SnapshotWriter) -> Result<bool> {
     let finished = writer.finish(shared, min_generation).await?;
     let reader = publish(shared, finished).await?;
     let meta = reader.meta().clone();
-    shared.state().snapshot = Some(reader);
+    shared.state().succeed(reader);
     shared.observe(Event::SnapshotSaved { meta });
     Ok(true)
 }

@@ -1,12 +1,16 @@
 //! Streams a snapshot into a temporary file.
 
+use super::SnapshotSource;
 use super::format::{Chunks, Header, MEMBERSHIP_BYTES_MAX, chunks_start, encode_membership};
 use crate::entry::SnapshotMeta;
 use crate::error::{Error, Result};
 use crate::fs::SyncMode;
-use crate::fs::dir::Handle;
+use crate::fs::dir::{Handle, WriteAhead};
 use crate::ids::{Index, Term};
 use crate::store::Shared;
+
+/// The disk begins with so many bytes while the rest is still to come.
+const WRITE_BACK: u64 = 8 << 20;
 
 /// A snapshot on its way into its file. At most one chunk is in memory.
 pub(crate) struct SnapshotWriter {
@@ -18,6 +22,7 @@ pub(crate) struct SnapshotWriter {
     /// Chunks written.
     number: u64,
     pending: Vec<u8>,
+    ahead: WriteAhead,
     data_len: u64,
     data_crc: crc32fast::Hasher,
 }
@@ -43,6 +48,7 @@ impl SnapshotWriter {
             membership,
             number: 0,
             pending: Vec::new(),
+            ahead: WriteAhead::new(0, WRITE_BACK),
             data_len: 0,
             data_crc: crc32fast::Hasher::new(),
         })
@@ -57,8 +63,8 @@ impl SnapshotWriter {
     }
 
     /// Bytes that complete the current chunk.
-    pub fn wanted(&self) -> usize {
-        self.chunks.chunk_bytes as usize - self.pending.len()
+    fn wanted(&self) -> usize {
+        (self.chunks.chunk_bytes as usize).saturating_sub(self.pending.len())
     }
 
     /// Takes any amount of data; writes the chunks that it completes.
@@ -75,6 +81,22 @@ impl SnapshotWriter {
         Ok(())
     }
 
+    /// Takes what the source gives next, as [`SnapshotWriter::push`] does, but
+    /// without a copy; `false` once that was everything.
+    pub async fn pull(&mut self, source: &mut dyn SnapshotSource) -> Result<bool> {
+        let before = self.pending.len();
+        let wanted = self.wanted();
+        let more = source.read(&mut self.pending, wanted);
+        self.data_len += (self.pending.len() - before) as u64;
+        while self.pending.len() as u64 >= self.chunks.chunk_bytes {
+            // A source may give more than it was asked for.
+            let rest = self.pending.split_off(self.chunks.chunk_bytes as usize);
+            self.write_chunk().await?;
+            self.pending.extend_from_slice(&rest);
+        }
+        Ok(more)
+    }
+
     async fn write_chunk(&mut self) -> Result<()> {
         let crc = self.chunks.crc(self.number, &self.pending).to_le_bytes();
         self.data_crc.update(&crc);
@@ -83,6 +105,8 @@ impl SnapshotWriter {
             return Err(Error::Misuse("the snapshot is longer than a file can be"));
         };
         self.file.write_all(&self.pending, offset).await?;
+        self.ahead
+            .written(&self.file, offset + self.pending.len() as u64);
         self.pending.clear();
         self.number += 1;
         Ok(())

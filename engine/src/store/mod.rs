@@ -6,6 +6,7 @@
 
 mod chain;
 mod open;
+mod read;
 mod report;
 mod state;
 mod status;
@@ -22,6 +23,7 @@ pub use crate::log::writer::Writer;
 pub use crate::snapshot::{Install, Installed, SnapshotReader, SnapshotSource};
 pub(crate) use chain::hide;
 pub(crate) use open::{LOCK, continues};
+pub use read::LogScan;
 pub use report::Report;
 pub(crate) use state::{Active, Command, Shared, State};
 pub use status::Status;
@@ -70,7 +72,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            segment_bytes: 64 << 20,
+            segment_bytes: 32 << 20,
             cache_bytes: 4 << 20,
             chunk_bytes: 256 << 10,
             trail_entries: 0,
@@ -286,24 +288,6 @@ impl Store {
         self.shared.state().hard_state
     }
 
-    /// The entries from `from` to before `end`, but only the first few if they
-    /// have more than `max_bytes`; `None` if they would have to be read from a
-    /// file. Empty where the log has none: for callers that must not block.
-    pub fn cached_entries(&self, from: Index, end: Index, max_bytes: usize) -> Option<Vec<Entry>> {
-        let state = self.shared.state();
-        if from >= end || from > state.last_index {
-            return Some(Vec::new());
-        }
-        let at = from.0.checked_sub(state.tail.front()?.index.0)? as usize;
-        let mut bytes = 0;
-        let fitting = state.tail.iter().skip(at).enumerate();
-        let fitting = fitting.take_while(|(n, entry)| {
-            bytes += entry.data.len();
-            entry.index < end && (*n == 0 || bytes <= max_bytes)
-        });
-        Some(fitting.map(|(_, entry)| entry.clone()).collect())
-    }
-
     /// The current snapshot's description.
     pub fn snapshot(&self) -> Option<SnapshotMeta> {
         self.shared
@@ -392,93 +376,5 @@ impl Store {
     /// The directory.
     pub fn dir(&self) -> &Path {
         self.shared.dir.path()
-    }
-}
-
-impl LogView for Store {
-    fn first_index(&self) -> Index {
-        self.shared.state().first_index()
-    }
-
-    fn last_index(&self) -> Index {
-        self.shared.state().last_index
-    }
-
-    fn term(&self, index: Index) -> Result<Term> {
-        if index == Index(0) {
-            return Ok(Term(0));
-        }
-        {
-            let state = self.shared.state();
-            if index == state.last_index {
-                return Ok(state.last_term);
-            }
-            let (snapshot_index, snapshot_term) = state.snapshot_end();
-            if index == snapshot_index {
-                return Ok(snapshot_term);
-            }
-            if let Some(front) = state.tail.front()
-                && let Some(at) = index.0.checked_sub(front.index.0)
-                && let Some(entry) = state.tail.get(at as usize)
-            {
-                return Ok(entry.term);
-            }
-        }
-        Ok(self.entries(index, 0)?[0].term)
-    }
-
-    fn entries(&self, from: Index, max_bytes: usize) -> Result<Vec<Entry>> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut bytes = 0;
-        let mut next = from;
-        loop {
-            let (segment, end) = {
-                let state = self.shared.state();
-                let first = state.first_index();
-                if next < first {
-                    return Err(Error::Purged { first });
-                }
-                if next > state.last_index {
-                    return if entries.is_empty() {
-                        Err(Error::Unavailable {
-                            last: state.last_index,
-                        })
-                    } else {
-                        Ok(entries)
-                    };
-                }
-                if let Some(front) = state.tail.front()
-                    && next >= front.index
-                {
-                    let at = (next - front.index) as usize;
-                    for entry in state.tail.iter().skip(at) {
-                        bytes += entry.data.len();
-                        if bytes > max_bytes && !entries.is_empty() {
-                            break;
-                        }
-                        entries.push(entry.clone());
-                    }
-                    return Ok(entries);
-                }
-                // Everything below the cached tail is in a segment.
-                let Some(found) = state.segment_of(next) else {
-                    unreachable!("{next} is neither cached nor in a segment");
-                };
-                let cached = state.tail.front().map_or(Index(u64::MAX), |e| e.index);
-                (found.0, found.1.min(cached.prev()).min(state.last_index))
-            };
-            // The lock is free again: a purge may unlink the file meanwhile, but
-            // the open handle keeps its content.
-            let part = segment.read(next, end, max_bytes.saturating_sub(bytes))?;
-            bytes += part.iter().map(|e| e.data.len()).sum::<usize>();
-            if bytes > max_bytes && !entries.is_empty() {
-                return Ok(entries); // the first of this part was one too many
-            }
-            next = next + part.len() as u64;
-            entries.extend(part);
-            if bytes >= max_bytes {
-                return Ok(entries);
-            }
-        }
     }
 }

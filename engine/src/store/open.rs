@@ -21,19 +21,20 @@ use std::sync::{Arc, Mutex};
 
 use super::chain::hide;
 use super::{Active, Options, Report, Shared, State};
-use crate::bytes::SECTOR;
+use crate::bytes::{SECTOR, first_nonzero};
 use crate::commit_hint;
 use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Phase};
-use crate::fs::SyncMode;
 use crate::fs::dir::{Dir, Handle};
+use crate::fs::{Advice, SyncMode};
 use crate::hard_state::{self, HardStateFile};
 use crate::host::Host;
 use crate::ids::{Index, Term};
 use crate::log::pins::Pins;
-use crate::log::record::{self, HEADER, RecordHeader};
-use crate::log::segment::{self, Link, Mark, Scan, Scanned, Segment, SegmentHeader, SharedSegment};
+use crate::log::record::{self, HEADER, RecordHeader, Seed};
+use crate::log::scan::{Scan, Scanned};
+use crate::log::segment::{self, Link, Mark, Segment, SegmentHeader, SharedSegment};
 use crate::log::writer::{create_segment, link_before, publish_segment};
 use crate::mutant::{Mutant, Mutants};
 use crate::snapshot::{self, SnapshotReader};
@@ -93,6 +94,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         commit: report.commit_hint,
         hinted: report.commit_hint,
         hint_file,
+        replaced: Vec::new(),
         generation: found.generation,
         prepared: None,
         garbage: Vec::new(),
@@ -248,8 +250,23 @@ pub(super) async fn look(
     let min_generation = snapshot.as_ref().map_or(0, SnapshotReader::min_generation);
     let mut generation = min_generation;
     let mut segments: Vec<SharedSegment> = Vec::new();
+    let newest = segment_names.iter().map(|name| segment::parse_name(name));
+    let newest = newest.max_by_key(|found| found.map(|(_, generation)| generation));
+    let mut files = Vec::new();
     for name in segment_names {
         let file = dir.open(name).await?;
+        // A disk is quicker with many small reads at once than one by one, and
+        // the newest segment will be read as a whole.
+        let is_newest = Some(segment::parse_name(name)) == newest;
+        let len = if is_newest {
+            options.segment_bytes
+        } else {
+            SECTOR as u64
+        };
+        file.advise(Advice::WillRead, 0, len);
+        files.push((name, file));
+    }
+    for (name, file) in files {
         let Some(header) = read_header(&file, name, log_id, min_generation).await? else {
             report.decide(&*host.env, format!("{name}: dead, its header is bad"));
             report.garbage.push(name.clone());
@@ -331,6 +348,10 @@ pub(super) async fn follow(
         report.garbage.push(headers[i].file_name());
     }
     let mut live: Vec<_> = chain.live.iter().map(|&i| segments[i].clone()).collect();
+    for pair in live.windows(2) {
+        let link = pair[1].header.prev.end.saturating_sub(4);
+        pair[0].file.advise(Advice::WillRead, link, 4);
+    }
     // From the newest back, as far as each segment is continued by the next.
     let mut first = live.len();
     while first > 0 {
@@ -475,7 +496,7 @@ pub(super) async fn read_tail(
                     // Shorter than its own length: the disk does not say why.
                     return Err(corrupt(&last.file, offset, Corruption::DurableRecord));
                 }
-                scan.filled(asked, got);
+                scan.filled(got);
             }
             Scanned::End => break,
         }
@@ -536,7 +557,7 @@ async fn look_behind(last: &Segment, end: Mark, len: u64) -> Result<Behind> {
         is_clean: true,
         floor: Index(0),
     };
-    let nonce = last.header.nonce;
+    let seed = Seed::new(last.header.nonce);
     let mut at = end.offset;
     let mut buf = Vec::new();
     while at < len {
@@ -547,12 +568,12 @@ async fn look_behind(last: &Segment, end: Mark, len: u64) -> Result<Behind> {
         if got == 0 {
             break;
         }
-        if bytes.iter().any(|&b| b != 0) {
+        if first_nonzero(bytes).is_some() {
             behind.is_clean = false;
             for offset in (0..bytes.len()).step_by(8) {
                 let Some(header) = bytes[offset..]
                     .first_chunk::<HEADER>()
-                    .and_then(|first| RecordHeader::decode(first, nonce))
+                    .and_then(|first| RecordHeader::decode_seeded(first, &seed))
                 else {
                     continue;
                 };
@@ -562,12 +583,12 @@ async fn look_behind(last: &Segment, end: Mark, len: u64) -> Result<Behind> {
                     continue;
                 }
                 let verified = match bytes.get(offset..offset + frame_len) {
-                    Some(frame) => record::verify(frame, nonce),
+                    Some(frame) => record::verify(frame, &seed),
                     None => {
                         let mut frame = vec![0; frame_len];
                         let got = last.file.read(&mut frame, frame_at).await?;
                         (got == frame_len)
-                            .then(|| record::verify(&frame, nonce))
+                            .then(|| record::verify(&frame, &seed))
                             .flatten()
                     }
                 };
@@ -640,12 +661,13 @@ async fn make_durable(
         false => entries.len(),
     };
     let (copied, rest) = entries.split_at(whole);
-    let (segment, end) = create_segment(shared, first.index, link, copied).await?;
+    let mut frames = Vec::new();
+    let (segment, end) = create_segment(shared, first.index, link, copied, &mut frames).await?;
     // Whole and durable: appends may go on in it.
     report.garbage.extend(publish_segment(shared, segment, end));
     if let Some(next) = rest.first() {
         let link = link_before(shared, next.index)?;
-        let (segment, end) = create_segment(shared, next.index, link, rest).await?;
+        let (segment, end) = create_segment(shared, next.index, link, rest, &mut frames).await?;
         report.garbage.extend(publish_segment(shared, segment, end));
     }
     Ok(())

@@ -109,6 +109,9 @@ pub(crate) struct State {
     pub hinted: Index,
     /// Opened or created before.
     pub hint_file: Option<Handle>,
+    /// Snapshots that were replaced, durably. Their files are still open: who
+    /// closes one frees its space, which takes long and is left to the cleaner.
+    pub replaced: Vec<SnapshotReader>,
     /// The highest generation given so far.
     pub generation: u64,
     pub prepared: Option<Prepared>,
@@ -141,6 +144,11 @@ impl State {
         self.snapshot.as_ref().map_or_else(Default::default, |s| {
             (s.meta().last_index, s.meta().last_term)
         })
+    }
+
+    /// This is the current snapshot from now on.
+    pub fn succeed(&mut self, snapshot: SnapshotReader) {
+        self.replaced.extend(self.snapshot.replace(snapshot));
     }
 
     pub fn next_generation(&mut self) -> u64 {

@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn two_environments_do_not_share_their_randomness() {
         let draw = || {
-            let env = SystemEnv::new(|_| {}).unwrap();
+            let env = SystemEnv::unobserved().unwrap();
             let drawn: Vec<u64> = (0..4).map(|_| env.random()).collect();
             drawn
         };

@@ -76,7 +76,7 @@ pub use tracer::Tracer;
 const RETRY: Duration = Duration::from_millis(100);
 /// Data handed over but not durable yet, in bytes: [`Threads::append`] waits
 /// while there is more, so that a slow disk does not fill the memory.
-const IN_FLIGHT_BYTES_MAX: usize = 64 << 20;
+const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
 /// The background thread looks for work after so many bytes of data; waking it
 /// for every batch would cost the log thread more than the work is worth.
 const LOOK_EVERY_BYTES: usize = 1 << 20;
@@ -480,6 +480,7 @@ fn background_thread(shared: &Shared, store: &Store) -> Result<()> {
         }
         state.look = false;
         drop(state);
+        cleaner.free_replaced();
         // One step each in turn: freeing a large file takes long, and the
         // next segment may be wanted soon.
         let mut ran = false;

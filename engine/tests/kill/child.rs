@@ -24,7 +24,7 @@ pub fn options() -> Options {
 pub fn host() -> Host {
     Host {
         fs: Arc::new(OsFs),
-        env: Arc::new(SystemEnv::new(|_| {}).expect("entropy")),
+        env: Arc::new(SystemEnv::unobserved().expect("entropy")),
     }
 }
 

@@ -50,7 +50,7 @@ fn options() -> Options {
 fn host(fs: &Arc<dyn Fs>) -> io::Result<Host> {
     Ok(Host {
         fs: fs.clone(),
-        env: Arc::new(SystemEnv::new(|_| {})?),
+        env: Arc::new(SystemEnv::unobserved()?),
     })
 }
 

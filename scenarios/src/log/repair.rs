@@ -39,7 +39,7 @@ pub fn repair(args: &LogRepairArgs) -> Result<Status, Error> {
     if let Some(backup) = &backup {
         let bytes = inspector.back_up(backup)?;
         writeln!(out, "  copied    {bytes} bytes to {}", backup.display())?;
-        let env = SystemEnv::new(|_| {}).map_err(Error::io("draw entropy for", "the log"))?;
+        let env = SystemEnv::unobserved().map_err(Error::io("draw entropy for", "the log"))?;
         inspector.carry_out(&repair, &env)?;
         let verified = inspector.verify()?;
         writeln!(out, "  done")?;

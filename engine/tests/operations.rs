@@ -1,0 +1,204 @@
+//! What each protocol asks of the disk: the operations, one by one. The syncs
+//! among them are what it costs; `docs/performance.md` speaks of them.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use afterimage_engine::fs::{File, Fs, Lock, OsFs, SyncMode};
+use afterimage_engine::raft::LogView;
+use afterimage_engine::store::{Batch, Options, Store, Ticket};
+use afterimage_engine::threads::SystemEnv;
+use afterimage_engine::{Entry, EntryKind, HardState, Host, Index, Step, Term};
+
+type Seen = Arc<Mutex<Vec<&'static str>>>;
+
+/// A disk that writes down what changes it.
+#[derive(Debug)]
+struct Watched(Seen);
+
+#[derive(Debug)]
+struct WatchedFile(Box<dyn File>, Seen);
+
+fn note(seen: &Seen, what: &'static str) {
+    seen.lock().unwrap().push(what);
+}
+
+impl Fs for Watched {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        Ok(Box::new(WatchedFile(OsFs.open(path)?, self.0.clone())))
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        note(&self.0, "create");
+        let file = OsFs.create_new(path)?;
+        Ok(Box::new(WatchedFile(file, self.0.clone())))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        note(&self.0, "rename");
+        OsFs.rename(from, to)
+    }
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        note(&self.0, "unlink");
+        OsFs.unlink(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        OsFs.list(dir)
+    }
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        note(&self.0, "create dir");
+        OsFs.create_dir(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        note(&self.0, "sync dir");
+        OsFs.sync_dir(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
+        OsFs.lock(path)
+    }
+}
+
+impl File for WatchedFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        note(&self.1, "write");
+        self.0.write_at(buf, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        note(&self.1, "set len");
+        self.0.set_len(len)
+    }
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        note(&self.1, "allocate");
+        self.0.allocate(offset, len)
+    }
+    fn sync(&self, mode: SyncMode) -> io::Result<()> {
+        note(&self.1, "sync");
+        self.0.sync(mode)
+    }
+}
+
+const SEGMENT_BYTES: u64 = 4096;
+
+struct Rig {
+    store: Store,
+    seen: Seen,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let seen = Seen::default();
+        let host = Host {
+            fs: Arc::new(Watched(seen.clone())),
+            env: Arc::new(SystemEnv::unobserved().unwrap()),
+        };
+        let options = Options {
+            segment_bytes: SEGMENT_BYTES,
+            ..Options::default()
+        };
+        let (store, _) = Store::open(host, dir.path(), options).run().unwrap();
+        Rig {
+            store,
+            seen,
+            _dir: dir,
+        }
+    }
+
+    /// What the writer does until this is durable.
+    fn writes(&self, submit: impl FnOnce(&Store) -> Ticket) -> Vec<&'static str> {
+        let ticket = submit(&self.store);
+        self.seen.lock().unwrap().clear();
+        let mut writer = self.store.writer();
+        while self.store.persisted() < ticket {
+            assert_eq!(writer.step().unwrap(), Step::Ran);
+        }
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Entries of 1 KiB.
+    fn appends(&self, from: u64, count: u64) -> Vec<&'static str> {
+        let entry = |index| Entry {
+            index: Index(index),
+            term: Term(1),
+            kind: EntryKind::Command,
+            timestamp_ms: 0,
+            data: vec![7; 1 << 10].into(),
+        };
+        let batch = Batch {
+            hard_state: None,
+            entries: (from..from + count).map(entry).collect(),
+        };
+        self.writes(|store| store.submit(batch).unwrap())
+    }
+
+    fn prepare(&self) {
+        let mut preparer = self.store.preparer();
+        preparer.begin();
+        while preparer.has_work() {
+            assert_eq!(preparer.step().unwrap(), Step::Ran);
+        }
+    }
+}
+
+/// Behind a prepared segment: write and sync it, then its name.
+const PREPARED: [&str; 4] = ["write", "sync", "rename", "sync dir"];
+
+#[test]
+fn an_append_costs_one_write_and_one_sync() {
+    let rig = Rig::new();
+    rig.prepare();
+    assert_eq!(rig.appends(1, 1), PREPARED);
+    assert_eq!(rig.appends(2, 2), ["write", "sync"]);
+    assert_eq!(rig.appends(4, 1), ["write", "sync"]);
+}
+
+#[test]
+fn a_roll_costs_two_syncs_and_nothing_in_the_old_segment() {
+    let rig = Rig::new();
+    rig.prepare();
+    rig.appends(1, 4); // fills the segment
+    for turn in 0..5 {
+        rig.prepare();
+        assert_eq!(rig.appends(5 + turn * 4, 4), PREPARED);
+    }
+    // Nobody was quick enough to prepare one: a file more, no sync more.
+    let mut created = vec!["create"];
+    created.extend(PREPARED);
+    assert_eq!(rig.appends(25, 4), created);
+}
+
+#[test]
+fn a_truncation_costs_what_a_roll_does() {
+    let rig = Rig::new();
+    rig.appends(1, 3);
+    rig.prepare();
+    assert_eq!(rig.appends(2, 1), PREPARED);
+    rig.prepare();
+    let truncated = rig.writes(|store| store.truncate_suffix(Index(2)).unwrap());
+    assert_eq!(truncated, PREPARED);
+    assert_eq!(rig.store.last_index(), Index(1));
+}
+
+#[test]
+fn a_hard_state_costs_one_write_and_one_sync() {
+    let rig = Rig::new();
+    for term in 1..4 {
+        let hard_state = HardState {
+            term: Term(term),
+            vote: None,
+        };
+        let batch = Batch {
+            hard_state: Some(hard_state),
+            entries: Vec::new(),
+        };
+        let written = rig.writes(|store| store.submit(batch).unwrap());
+        assert_eq!(written, ["write", "sync"]);
+    }
+}
