@@ -33,9 +33,8 @@ struct Shown {
 fn words(line: &str) -> String {
     let words = line.split_whitespace().skip(1);
     let is_number = |word: &&str| {
-        !word
-            .strip_prefix('.')
-            .is_some_and(|n| n.parse::<u64>().is_ok())
+        word.strip_prefix('.')
+            .is_none_or(|n| n.parse::<u64>().is_err())
     };
     words.filter(is_number).collect::<Vec<_>>().join(" ")
 }
@@ -403,7 +402,7 @@ fn each_kills_its_mutant() {
         (
             "leader-crash-before-sync",
             "leader-counts-early",
-            &[LeaderCompleteness],
+            &[MembershipSafety],
         ),
         (
             "save-during-transfer",

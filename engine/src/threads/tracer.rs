@@ -168,6 +168,13 @@ fn tell(event: &Event) {
         Event::Voted { term, candidate } => {
             info!(target: "afterimage", term = term.0, candidate = candidate.0, "vote");
         }
+        Event::MembershipChanged { index, membership } => info!(
+            target: "afterimage",
+            index = index.0,
+            voters = ?membership.voters,
+            learners = ?membership.learners,
+            "membership"
+        ),
         Event::Restored { last_index, .. } => {
             info!(target: "afterimage", last_index = last_index.0, "state restored");
         }

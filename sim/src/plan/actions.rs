@@ -47,6 +47,7 @@ impl Action {
                 StoreOp::Save { .. } => "save",
                 StoreOp::Install { .. } => "install",
                 StoreOp::Commit { .. } => "commit",
+                StoreOp::Read { .. } => "read",
                 StoreOp::Clean { .. } => "clean",
                 StoreOp::Prepare { .. } => "prepare",
                 StoreOp::Wait => "wait",
@@ -265,6 +266,10 @@ pub(super) fn store_actions() -> Vec<Action> {
             background: false,
         },
         StoreOp::Commit { upto: start },
+        StoreOp::Read {
+            from: start,
+            background: false,
+        },
         StoreOp::Clean { background: false },
         StoreOp::Prepare { background: false },
         StoreOp::Wait,
@@ -512,6 +517,11 @@ impl Line for StoreOp {
                 v.must("term")?;
                 v.number("term", &mut term.0, position)?;
                 v.number("bytes", bytes, 0..=DATA_BYTES_MAX)
+            }
+            StoreOp::Read { from, background } => {
+                v.flag("background", background)?;
+                v.must("from")?;
+                v.number("from", &mut from.0, position)
             }
             StoreOp::Commit { upto } => {
                 v.must("upto")?;

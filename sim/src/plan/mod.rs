@@ -287,6 +287,12 @@ pub enum StoreOp {
         term: Term,
         vote: Option<NodeId>,
     },
+    /// Reads the log from `from` on to its end. In the `background`: a piece for
+    /// each step of later work; what is still to be read is not purged meanwhile.
+    Read {
+        from: Index,
+        background: bool,
+    },
     /// Saves a snapshot of `bytes` bytes of state at `upto`. In the
     /// `background`: begins to, and takes a step for each step of later work.
     Save {

@@ -330,6 +330,10 @@ impl Single {
                 self.go(Task::Install, background);
             }
             StoreOp::Commit { upto } => self.commit(upto)?,
+            StoreOp::Read { from, background } => {
+                self.read(from)?;
+                self.go(Task::Reader, background);
+            }
             StoreOp::Clean { background } => {
                 self.is_up()?;
                 self.go(Task::Cleaner, background);
@@ -479,6 +483,16 @@ impl Single {
         Ok(())
     }
 
+    fn read(&mut self, from: Index) -> Applies {
+        let up = self.is_up()?;
+        if up.reader.is_some() {
+            return Err("a reader is at work");
+        }
+        let reader = up.store.reader(from).map_err(|_| "not in the log")?;
+        up.reader = Some(reader);
+        Ok(())
+    }
+
     /// What is not durable may be committed all the same: others have it.
     fn commit(&mut self, upto: Index) -> Applies {
         let up = self.is_up()?;
@@ -578,10 +592,12 @@ impl Single {
     fn step(&mut self, task: Task) -> Option<Step> {
         let result = self.up.as_mut()?.step(task);
         self.take_records();
+        self.expect_read();
         if self.power_went() || self.killed() {
             return None;
         }
         let error = match result {
+            Err(error) if self.ends_reader(&error) => return Some(Step::Idle),
             Ok(step) => {
                 self.expect_done(task, step);
                 return Some(step);

@@ -7,7 +7,7 @@ use std::path::Path;
 use afterimage_engine::inspect::{Inspector, Item, SegmentState};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Store, Ticket};
-use afterimage_engine::{Error, HardState, Index, Step};
+use afterimage_engine::{Entry, Error, HardState, Index, Step};
 
 use super::up::Task;
 use super::{DIR, NODE, Single};
@@ -80,13 +80,42 @@ impl Single {
         self.lacks(lack);
     }
 
+    /// What a reader returns is the log as it is.
+    pub(super) fn expect_read(&mut self) {
+        let Some(up) = &mut self.up else { return };
+        let read = std::mem::take(&mut up.read);
+        let said = &self.recorder.model().node(NODE).store;
+        let stranger = read
+            .iter()
+            .map(Entry::id)
+            .find(|entry| said.entry(entry.index) != Some(*entry));
+        self.lacks(stranger.map(|e| format!("a reader was given {}/{}", e.term, e.index)));
+    }
+
+    /// Whether an error is a reader's answer: what it read last was replaced, or a
+    /// leader's snapshot took the place of the whole log. A purge is none.
+    pub(super) fn ends_reader(&mut self, error: &Error) -> bool {
+        let floor = self.recorder.model().node(NODE).store.floor();
+        match error {
+            Error::Replaced { .. } => true,
+            Error::Purged { first } => {
+                let lack = (*first > floor).then(|| {
+                    format!("the log was purged up to {first} under the eyes of a reader")
+                });
+                self.lacks(lack);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// A cleaner that was left alone has left no segment without meaning, and
     /// none that ends no later than the snapshot, less the trail.
     pub(super) fn expect_clean(&mut self) {
         let Some(up) = &self.up else { return };
         // A segment with a bad header is left for whoever mends it.
         let harm = self.recorder.model().node(NODE).harm;
-        if self.gave_up || harm != Harm::None {
+        if self.gave_up || harm != Harm::None || up.reader.is_some() {
             return;
         }
         let snapshot_index = up.store.snapshot().map_or(0, |s| s.last_index.0);

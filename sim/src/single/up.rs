@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use afterimage_engine::store::{Cleaner, Hinter, Install, Preparer, Store, Writer};
-use afterimage_engine::{Index, Job, Result, Step};
+use afterimage_engine::store::{Cleaner, Hinter, Install, LogReader, Preparer, Store, Writer};
+use afterimage_engine::{Entry, Index, Job, Result, Step};
+
+use super::PIECE;
 
 /// Who can do the next file operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +16,7 @@ pub(super) enum Task {
     Save,
     Install,
     Hinter,
+    Reader,
 }
 
 /// The open store, and its tasks.
@@ -27,6 +30,9 @@ pub(super) struct Up {
     /// Where the snapshot ends that is being saved.
     pub saving: Option<Index>,
     pub install: Option<Install>,
+    pub reader: Option<LogReader>,
+    /// What it has read and nobody has looked at.
+    pub read: Vec<Entry>,
     /// These take a step for each step of whatever is done.
     pub background: BTreeSet<Task>,
     /// A state machine was at this index: a snapshot of it was begun. What it
@@ -45,6 +51,8 @@ impl Up {
             save: None,
             saving: None,
             install: None,
+            reader: None,
+            read: Vec::new(),
             background: BTreeSet::new(),
             applied: store.snapshot().map_or(hint, |s| s.last_index.max(hint)),
             store,
@@ -63,6 +71,16 @@ impl Up {
             Task::Cleaner => self.cleaner.step(),
             Task::Preparer => self.preparer.step(),
             Task::Hinter => self.hinter.step(),
+            Task::Reader => match self.reader.as_mut().map(|reader| reader.read(PIECE)) {
+                Some(Ok(entries)) if !entries.is_empty() => {
+                    self.read.extend(entries);
+                    Ok(Step::Ran)
+                }
+                ended => {
+                    self.reader = None;
+                    ended.unwrap_or(Ok(Vec::new())).map(|_| Step::Idle)
+                }
+            },
             Task::Save => match self.save.as_mut().map(Job::step) {
                 Some(None) => Ok(Step::Ran),
                 Some(Some(result)) => {
@@ -86,6 +104,7 @@ impl Up {
         let ended = match task {
             Task::Save => self.save.is_none(),
             Task::Install => self.install.is_none(),
+            Task::Reader => self.reader.is_none(),
             _ => false,
         };
         if ended {
