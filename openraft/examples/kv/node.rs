@@ -5,6 +5,7 @@ use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use afterimage_engine::Host;
 use afterimage_engine::fs::OsFs;
@@ -21,6 +22,9 @@ use crate::Types;
 use crate::machine::Kv;
 use crate::network::Network;
 use crate::wire::{Reply, Request, receive, send};
+
+/// How long a read waits for the state that its node had before it was killed.
+const RECOVERY_MAX: Duration = Duration::from_secs(5);
 
 type Machine = StateMachine<Types, Kv>;
 
@@ -146,6 +150,9 @@ impl Node {
                 Reply::Done
             }
             Request::Read => {
+                // After a restart the leader may be one again without a new term: it
+                // knows at first only of what the commit hint says is committed.
+                self.raft.wait_for_recovery(Some(RECOVERY_MAX)).await?;
                 self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await?;
                 self.peek()
             }
