@@ -26,11 +26,12 @@ impl<S: Subject> World<S> {
             _ => None,
         };
         self.core = core.clone();
-        let severed = core.as_ref().map(|core| self.links_to_sever(core));
         self.net.heal(|(from, to)| {
             let healed = |id| core.as_ref().is_none_or(|core| core.contains(id));
             !healed(from) || !healed(to)
         });
+        // After that, for a cut that comes and goes stays for good.
+        let severed = core.as_ref().map(|core| self.links_to_sever(core));
         self.net.sever(severed.unwrap_or_default());
         for id in (1..=self.machines()).map(NodeId) {
             if !self.heals(id) {
