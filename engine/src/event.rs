@@ -118,7 +118,8 @@ pub enum Event {
     },
     /// Another membership counts here than before, from `index` on: it was
     /// appended or came with a snapshot, or what came after it was truncated. Or it is
-    /// what a start found, if that differs from the configured one.
+    /// what a start found in the log or the snapshot: also where that is what was
+    /// configured, for there may have been others between.
     MembershipChanged {
         index: Index,
         membership: Membership,

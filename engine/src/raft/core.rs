@@ -90,8 +90,8 @@ pub struct Raft {
     events: Vec<Event>,
     /// What the last `RoleChanged` said.
     reported: (Term, Role, Option<NodeId>),
-    /// What the last `MembershipChanged` said, or the configuration.
-    reported_membership: Membership,
+    /// What the last `MembershipChanged` said, or the configuration at index 0.
+    reported_membership: (Index, Membership),
 }
 
 /// A node's part in its cluster, with what only that part needs.
@@ -155,7 +155,7 @@ impl Raft {
             held: Vec::new(),
             events: Vec::new(),
             reported: (hard_state.term, Role::Follower, None),
-            reported_membership: config.membership.clone(),
+            reported_membership: (Index(0), config.membership.clone()),
             config,
         };
         raft.reset_timer();
@@ -440,13 +440,13 @@ impl Raft {
 
     /// Tells the observer who counts here, where that is news.
     pub(super) fn report_membership(&mut self) {
-        let membership = self.members.current();
-        if *membership != self.reported_membership {
-            self.reported_membership = membership.clone();
-            self.events.push(Event::MembershipChanged {
-                index: self.members.changed_at(),
-                membership: membership.clone(),
-            });
+        let (index, membership) = (self.members.changed_at(), self.members.current());
+        let (reported_at, reported) = &self.reported_membership;
+        if index != *reported_at || membership != reported {
+            let membership = membership.clone();
+            self.reported_membership = (index, membership.clone());
+            self.events
+                .push(Event::MembershipChanged { index, membership });
         }
     }
 }

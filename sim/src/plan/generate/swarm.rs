@@ -11,6 +11,8 @@ use super::{SWARM, draw_cluster, draw_disk, draw_net, draw_workload, ratio};
 use crate::plan::{Action, Cluster, Heal, Net, Plan, Side, Step, Target, Workload};
 use crate::rng::{Ratio, SimRng};
 
+/// Entries between two snapshots: more than any run has.
+const NO_SNAPSHOTS: u64 = 10_000;
 /// Kinds that only these seeds have.
 const OWN: [Kind; 4] = [Kind::Shape, Kind::Flap, Kind::Pause, Kind::Jump];
 
@@ -40,13 +42,13 @@ pub(super) fn draw(seed: u64, unbounded: bool) -> Plan {
 
 fn cluster(rng: &mut SimRng) -> Cluster {
     let nodes = *rng.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 6, 7]);
-    let cluster = draw_cluster(rng, nodes);
-    Cluster {
+    let drawn = draw_cluster(rng, nodes);
+    let mut cluster = Cluster {
         spares: rng.between(1, 3) as u32,
         election_ticks: *rng.pick(&[6, 10, 15, 25]),
         heartbeat_ticks: *rng.pick(&[1, 2, 4, 5]),
         // From one that is always under way to none at all.
-        snapshot_every: *rng.pick(&[3, 10, 30, 100, 300, 10_000]),
+        snapshot_every: *rng.pick(&[3, 10, 30, 100, 300, NO_SNAPSHOTS]),
         segment_bytes: *rng.pick(&[1024, 2048, 4096, 16_384, 262_144]),
         heal: match rng.below(4) {
             0 => Heal::Core,
@@ -56,8 +58,15 @@ fn cluster(rng: &mut SimRng) -> Cluster {
             0 => ratio(*rng.pick(&[1, 5, 15]), 100),
             _ => ratio(0, 1),
         },
-        ..cluster
+        ..drawn
+    };
+    // Who lags catches up by a snapshot, or by more entries in a round trip than
+    // the clients write meanwhile. Else no bound could be asked for.
+    if cluster.snapshot_every == NO_SNAPSHOTS {
+        cluster.inflight_max = cluster.inflight_max.max(4);
+        cluster.append_bytes_max = cluster.append_bytes_max.max(1024);
     }
+    cluster
 }
 
 fn net(rng: &mut SimRng) -> Net {
