@@ -216,6 +216,22 @@ impl File for SimFile {
             disk.sync(at, self.inode, mode, &mut seen)
         })
     }
+
+    fn write_through(&self, buf: &[u8], offset: u64) -> Option<io::Result<()>> {
+        let direct = self.disk.state().direct;
+        direct.then(|| self.write_and_sync(buf, offset))
+    }
+}
+
+impl SimFile {
+    fn write_and_sync(&self, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            let done = self.write_at(buf, offset)?;
+            buf = &buf[done..];
+            offset += done as u64;
+        }
+        self.sync(SyncMode::Data)
+    }
 }
 
 impl Drop for SimFile {

@@ -201,6 +201,15 @@ impl SimFs {
         self.disk.state().short = ratio;
     }
 
+    /// Whether files can be written through ([`File::write_through`]): then that is
+    /// a write and a sync, with a crash point between. Off at first, and not changed
+    /// by a crash.
+    ///
+    /// [`File::write_through`]: afterimage_engine::fs::File::write_through
+    pub fn direct_io(&self, on: bool) {
+        self.disk.state().direct = on;
+    }
+
     /// Drops clean and lying pages: cached reads now show what the disk has.
     pub fn evict(&self) {
         self.disk.state().evict();

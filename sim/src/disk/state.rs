@@ -55,6 +55,8 @@ pub(super) struct State {
     /// Sectors that may be allocated in all.
     pub limit: Option<u64>,
     pub short: Ratio,
+    /// Files can be written through.
+    pub direct: bool,
     /// Inodes locked by the running incarnation.
     pub locks: BTreeSet<u64>,
     pub recording: bool,
@@ -138,6 +140,7 @@ impl State {
             armed: Armed::default(),
             limit: None,
             short: Ratio::default(),
+            direct: false,
             locks: BTreeSet::new(),
             recording: false,
             records: Vec::new(),
@@ -192,6 +195,7 @@ impl State {
             armed: Armed::default(),
             limit: None,
             short: Ratio::default(),
+            direct: self.direct,
             recording: false,
             records: Vec::new(),
             capturing: false,

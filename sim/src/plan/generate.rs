@@ -122,7 +122,10 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
         seed,
         cluster,
         net: draw_net(&mut SimRng::new(seed, "plan/net")),
-        disk: draw_disk(&mut SimRng::new(seed, "plan/disk")),
+        disk: Disk {
+            direct: draw_direct(seed),
+            ..draw_disk(&mut SimRng::new(seed, "plan/disk"))
+        },
         workload: draw_workload(&mut SimRng::new(seed, "plan/workload")),
         steps,
     })
@@ -146,6 +149,7 @@ fn generate_store(seed: u64) -> Plan {
         net: Net::default(),
         disk: Disk {
             short: draw_disk(&mut SimRng::new(seed, "plan/disk")).short,
+            direct: draw_direct(seed),
             ..Disk::default()
         },
         workload: Workload::default(),
@@ -238,7 +242,13 @@ fn draw_disk(rng: &mut SimRng) -> Disk {
         },
         stall_us_max: *rng.pick(&[20_000, 100_000, 500_000]),
         profile: Profile::POSIX_WORST,
+        direct: false,
     }
+}
+
+/// From a stream of its own.
+fn draw_direct(seed: u64) -> bool {
+    SimRng::new(seed, "plan/direct").chance(ratio(1, 4))
 }
 
 fn draw_workload(rng: &mut SimRng) -> Workload {

@@ -119,6 +119,8 @@ pub struct Disk {
     pub stall_us_max: u64,
     /// What its filesystem may do at a power cut.
     pub profile: Profile,
+    /// Files can be written through, past the cache.
+    pub direct: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

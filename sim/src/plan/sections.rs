@@ -104,6 +104,7 @@ impl Default for Disk {
             stall: NEVER,
             stall_us_max: 300_000,
             profile: Profile::POSIX_WORST,
+            direct: false,
         }
     }
 }
@@ -117,7 +118,8 @@ impl Line for Disk {
         v.key("short", &mut self.short)?;
         v.key("stall", &mut self.stall)?;
         v.number("stall_us_max", &mut self.stall_us_max, 0..=MINUTE_US)?;
-        v.key("profile", &mut self.profile)
+        v.key("profile", &mut self.profile)?;
+        v.flag("direct", &mut self.direct)
     }
 }
 

@@ -112,6 +112,7 @@ impl Single {
         let disk = SimFs::with_profile(hash(&[plan.seed, 1]), plan.disk.profile);
         disk.record_ops(true);
         disk.short_io(plan.disk.short);
+        disk.direct_io(plan.disk.direct);
         Single {
             plan: plan.clone(),
             options: *options,

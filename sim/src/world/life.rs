@@ -28,6 +28,7 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
     let disk = SimFs::with_profile(hash(&[plan.seed, id.0]), plan.disk.profile);
     disk.record_ops(true);
     disk.short_io(plan.disk.short);
+    disk.direct_io(plan.disk.direct);
     Member {
         id,
         disk,

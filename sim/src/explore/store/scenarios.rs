@@ -37,6 +37,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "append",
     "group",
     "roll",
+    "direct",
     "truncate",
     "truncate-across",
     "snapshot",

@@ -7,8 +7,10 @@ use afterimage_engine::NodeId;
 
 use super::faults::{self, Drawer, Favour, Manner};
 use super::kind::Kind;
-use super::{SWARM, draw_cluster, draw_disk, draw_net, draw_workload, ratio};
-use crate::plan::{Action, Cluster, Heal, Net, Plan, Side, Step, Target, Workload};
+use super::{
+    SWARM, draw_at_times, draw_cluster, draw_direct, draw_disk, draw_net, draw_workload, ratio,
+};
+use crate::plan::{Action, Cluster, Disk, Heal, Net, Plan, Side, Step, Target, Workload};
 use crate::rng::{Ratio, SimRng};
 
 /// Entries between two snapshots: more than any run has.
@@ -18,7 +20,11 @@ const OWN: [Kind; 4] = [Kind::Shape, Kind::Flap, Kind::Pause, Kind::Jump];
 
 pub(super) fn draw(seed: u64, unbounded: bool) -> Plan {
     let stream = |concern: &str| SimRng::new(seed, &format!("swarm/{concern}"));
-    let mut cluster = cluster(&mut stream("cluster"));
+    let mut cluster = Cluster {
+        trail_entries: draw_at_times(seed, "plan/trail", &[1, 20, 300]),
+        commit_hint_every: draw_at_times(seed, "plan/commit-hint", &[1, 5, 40]),
+        ..cluster(&mut stream("cluster"))
+    };
     let kinds = kinds(seed, &mut stream("kinds"), &cluster, unbounded);
     if !kinds.iter().any(|kind| Kind::OF_MEMBERS.contains(kind)) {
         cluster.spares = 0;
@@ -33,7 +39,10 @@ pub(super) fn draw(seed: u64, unbounded: bool) -> Plan {
         scenario: SWARM.to_string(),
         seed,
         net: net(&mut stream("net")),
-        disk: draw_disk(&mut stream("disk")),
+        disk: Disk {
+            direct: draw_direct(seed),
+            ..draw_disk(&mut stream("disk"))
+        },
         workload: workload(&mut stream("workload")),
         steps,
         cluster,
