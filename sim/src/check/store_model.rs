@@ -97,6 +97,17 @@ impl StoreModel {
         self.log.get(index).copied()
     }
 
+    /// Whether a reader may be given this entry. An install that discards the log
+    /// says so before it begins, and until its end the log stays readable.
+    pub fn may_be_read(&self, entry: EntryId) -> bool {
+        let index = entry.index;
+        let before = (self.discarding).and(self.replaced.last()).and_then(|r| {
+            r.suffix
+                .get(usize::try_from(index.0.checked_sub(r.from.0)?).ok()?)
+        });
+        index < self.log.first() || self.entry(index) == Some(entry) || before == Some(&entry)
+    }
+
     /// The term at `index`, if it is known: of an entry, of the snapshot's end,
     /// or 0 before the first entry.
     pub fn term(&self, index: Index) -> Option<Term> {

@@ -45,12 +45,13 @@ impl Plan {
 }
 
 fn changed<S: Line + Clone + Default>(section: &S, except: &[&str]) -> Vec<usize> {
-    let fields = fields::print(section);
-    let defaults = fields::print(&S::default());
     let key = |field: &str| field.split('=').next().unwrap_or_default().to_owned();
+    let changed = fields::changed(section);
+    let of_interest =
+        |field: &String| changed.contains(field) && !except.contains(&key(field).as_str());
+    let fields = fields::print(section);
     (0..fields.len())
-        .filter(|at| fields[*at] != defaults[*at])
-        .filter(|at| !except.contains(&key(&fields[*at]).as_str()))
+        .filter(|at| of_interest(&fields[*at]))
         .collect()
 }
 

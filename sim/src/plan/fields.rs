@@ -67,6 +67,16 @@ pub(super) fn print<L: Line + Clone>(line: &L) -> Vec<String> {
     printer.fields
 }
 
+/// The fields of `line` that its defaults do not have. Not by their places: a
+/// flag takes one only if it is set. One that the defaults set could not be
+/// unset in a text, so none does.
+pub(super) fn changed<L: Line + Clone + Default>(line: &L) -> Vec<String> {
+    let defaults = print(&L::default());
+    let mut fields = print(line);
+    fields.retain(|field| !defaults.contains(field));
+    fields
+}
+
 struct Printer {
     fields: Vec<String>,
 }

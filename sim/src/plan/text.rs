@@ -117,12 +117,7 @@ fn write_section<S>(f: &mut fmt::Formatter<'_>, name: &str, section: &S) -> fmt:
 where
     S: fields::Line + Clone + Default,
 {
-    let fields = fields::print(section);
-    let defaults = fields::print(&S::default());
-    let changed: Vec<&str> = (fields.iter().zip(&defaults))
-        .filter(|(field, default)| field != default)
-        .map(|(field, _)| field.as_str())
-        .collect();
+    let changed = fields::changed(section);
     if changed.is_empty() {
         return Ok(());
     }

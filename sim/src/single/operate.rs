@@ -226,6 +226,7 @@ impl Single {
         }
         let reader = up.store.reader(from).map_err(|_| "not in the log")?;
         up.reader = Some(reader);
+        up.reads = from;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use afterimage_engine::inspect::{Inspector, Item, SegmentState};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Store, Ticket};
-use afterimage_engine::{Entry, Error, HardState, Index, Step};
+use afterimage_engine::{Error, HardState, Index, Step};
 
 use super::up::Task;
 use super::{DIR, NODE, Single};
@@ -75,21 +75,33 @@ impl Single {
                 let newest = up.store.snapshot().map_or(Index(0), |s| s.last_index);
                 (newest < upto).then(|| format!("saved up to {upto}, and the newest is {newest}"))
             }),
+            (Task::Reader, Step::Idle) => {
+                let last = self.recorder.model().node(NODE).store.last_index();
+                let (read, missed) = (up.reads.prev(), up.reads <= last);
+                missed.then(|| format!("a reader ended behind {read}, and the log behind {last}"))
+            }
             _ => None,
         };
         self.lacks(lack);
     }
 
-    /// What a reader returns is the log as it is.
+    /// What a reader returns is the log as it is, one entry after the other.
     pub(super) fn expect_read(&mut self) {
         let Some(up) = &mut self.up else { return };
-        let read = std::mem::take(&mut up.read);
         let said = &self.recorder.model().node(NODE).store;
-        let stranger = read
-            .iter()
-            .map(Entry::id)
-            .find(|entry| said.entry(entry.index) != Some(*entry));
-        self.lacks(stranger.map(|e| format!("a reader was given {}/{}", e.term, e.index)));
+        let mut lack = None;
+        for entry in std::mem::take(&mut up.read) {
+            let (next, is) = (up.reads, entry.id());
+            if entry.index != next || !said.may_be_read(is) {
+                let (term, index) = (is.term, is.index);
+                lack = Some(format!(
+                    "a reader was given {term}/{index} for entry {next}"
+                ));
+                break;
+            }
+            up.reads = next.next();
+        }
+        self.lacks(lack);
     }
 
     /// Whether an error is a reader's answer: what it read last was replaced, or a

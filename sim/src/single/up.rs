@@ -33,6 +33,8 @@ pub(super) struct Up {
     pub reader: Option<LogReader>,
     /// What it has read and nobody has looked at.
     pub read: Vec<Entry>,
+    /// What the reader must return next.
+    pub reads: Index,
     /// These take a step for each step of whatever is done.
     pub background: BTreeSet<Task>,
     /// A state machine was at this index: a snapshot of it was begun. What it
@@ -53,6 +55,7 @@ impl Up {
             install: None,
             reader: None,
             read: Vec::new(),
+            reads: Index(0),
             background: BTreeSet::new(),
             applied: store.snapshot().map_or(hint, |s| s.last_index.max(hint)),
             store,

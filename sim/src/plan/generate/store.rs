@@ -21,6 +21,9 @@ use crate::rng::{SimRng, hash};
 /// Steps before the last ones.
 const STEPS: (u64, u64) = (30, 110);
 
+/// How far behind what is applied a reader begins at the most, in entries.
+const READ_BEHIND: u64 = 12;
+
 /// What a seed's plan may have in it. Work is always drawn; of the faults a
 /// seed has about half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +76,12 @@ pub(super) fn draw(seed: u64, commits: bool) -> Vec<Step> {
         applied: 0,
         vote_term: 0,
         commits: commits.then(|| SimRng::new(seed, "plan/store/commit")),
+        reads: None,
     };
+    let mut reads = SimRng::new(seed, "plan/store/read");
+    if reads.chance(ratio(1, 2)) {
+        drawer.reads = Some(reads);
+    }
     // Mostly the story begins behind the first open; at times with it.
     if drawer.rng.chance(ratio(1, 8)) {
         let crash = drawer.crash(RECOVERY);
@@ -126,6 +134,8 @@ struct Drawer {
     vote_term: u64,
     /// For a store that notes what is committed.
     commits: Option<SimRng>,
+    /// For a seed that reads its log, at leisure at times.
+    reads: Option<SimRng>,
 }
 
 /// What a piece of work left, if it was not cut off.
@@ -164,6 +174,21 @@ impl Drawer {
             self.push(StoreOp::Clean { background: true });
         }
         self.commit();
+        self.read();
+    }
+
+    /// Around what the next purge takes. Where that is purged already, the step
+    /// does not apply.
+    fn read(&mut self) {
+        if let Some(rng) = &mut self.reads
+            && self.last > 0
+            && rng.chance(ratio(1, 6))
+        {
+            let oldest = self.applied.saturating_sub(READ_BEHIND).max(1);
+            let from = Index(rng.between(oldest, self.last));
+            let background = rng.chance(ratio(3, 4));
+            self.push(StoreOp::Read { from, background });
+        }
     }
 
     /// What is surely there may be committed, and is applied then.

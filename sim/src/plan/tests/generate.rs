@@ -56,7 +56,7 @@ fn a_drawn_plan_for_one_store_reads_back() {
         assert_eq!(generate("store", seed), Ok(plan.clone()), "seed {seed}");
         names.extend(plan.steps.iter().map(|step| step.action.name()));
     }
-    assert_eq!(names.len(), 21, "{names:?}");
+    assert_eq!(names.len(), 22, "{names:?}");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn the_plan_of_seed_42() {
     seed 0x2a
     cluster election_ticks=10 heartbeat_ticks=2 segment_bytes=16384 chunk_bytes=2048 cache_bytes=512 inflight_max=16 snapshot_every=99 duration_ms=23835
     net latency_us=780..1780 duplicate=16/1000 reorder_us_max=400000
-    disk op_us=38..166 sync_us=592..9592 stall_us_max=20000
+    disk op_us=38..166 sync_us=592..9592 stall_us_max=20000 direct
     workload clients=1 readers=2 keys=1 value_bytes_max=16 reads=5/10 think_ms_max=50
     s1 @1921 fail leader op=sync:log-* nth=4 fault=enospc
     s2 @2341 crash n1 op=* nth=1 point=mid down=121

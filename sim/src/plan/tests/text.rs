@@ -254,7 +254,7 @@ fn refusals_of_sections() {
     );
     check_line(
         "disk speed=5",
-        "line 3: unknown key `speed`; known: op_us, sync_us, short, stall, stall_us_max, profile",
+        "line 3: unknown key `speed`; known: op_us, sync_us, short, stall, stall_us_max, profile, direct",
     );
     check_line("seed", "line 3: seed is missing");
     check_line(

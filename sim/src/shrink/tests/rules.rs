@@ -71,6 +71,25 @@ fn a_setting_that_it_takes_stays() {
 }
 
 #[test]
+fn a_flag_of_a_section_goes_unless_it_takes_it() {
+    let plan: Plan = "plan 1\nscenario store\ndisk short=1/9 direct\ns1 check\n"
+        .parse()
+        .unwrap();
+    let least = "plan 1\nscenario store\nseed 0x0\n";
+    check(&plan, |_| true, least);
+    check(
+        &plan,
+        |plan| plan.disk.direct,
+        &format!("{least}disk direct\n"),
+    );
+    check(
+        &plan,
+        |plan| plan.disk.short.numerator > 0,
+        &format!("{least}disk short=1/9\n"),
+    );
+}
+
+#[test]
 fn members_that_no_step_names_go_first() {
     let text = "plan 1\nscenario raft-5\ncluster nodes=5\n\
                 s1 kill n4\ns2 kill n2\ns3 kill n4\n";
