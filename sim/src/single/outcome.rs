@@ -7,7 +7,7 @@ use std::path::Path;
 use afterimage_engine::inspect::{Inspector, Item, SegmentState};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Store, Ticket};
-use afterimage_engine::{Error, HardState, Index, Step};
+use afterimage_engine::{Error, HardState, Index, Op, Step};
 
 use super::up::Task;
 use super::{DIR, NODE, Single};
@@ -160,6 +160,25 @@ impl Single {
         if let Some(what) = what {
             self.recorder.panicked(what);
         }
+    }
+
+    /// A full disk is no reason to die where nothing is in doubt: before a write
+    /// is synced, and a name in its place.
+    pub(super) fn expect_to_wait(&mut self, error: &Error) {
+        let Error::Io { op, path, .. } = error else {
+            return;
+        };
+        let name = path.file_name().and_then(|name| name.to_str());
+        let in_doubt = match op {
+            Op::Sync | Op::SyncDir | Op::Rename => true,
+            // Written over in place, or written and synced at once.
+            Op::Write => name.is_some_and(|name| {
+                name == "hardstate" || (self.plan.disk.direct && name.starts_with("log-"))
+            }),
+            _ => false,
+        };
+        let lack = error.is_no_space() && !in_doubt;
+        self.lacks(lack.then(|| format!("the store died where it could wait for space: {error}")));
     }
 
     /// Whether the disk ever said that it is full.

@@ -86,6 +86,7 @@ impl Single {
         };
         let poisoned = self.up.as_ref().is_some_and(|up| up.store.is_poisoned());
         if poisoned || !is_excused(&error) {
+            self.expect_to_wait(&error);
             self.died(&error);
             return None;
         }
