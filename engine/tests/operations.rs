@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use afterimage_engine::fs::{File, Fs, Lock, OsFs, SyncMode};
 use afterimage_engine::raft::LogView;
-use afterimage_engine::store::{Batch, Options, Store, Ticket};
+use afterimage_engine::store::{Batch, Options, SnapshotSource, Store, Ticket};
 use afterimage_engine::threads::SystemEnv;
-use afterimage_engine::{Entry, EntryKind, HardState, Host, Index, Step, Term};
+use afterimage_engine::{
+    Entry, EntryKind, HardState, Host, Index, Membership, NodeId, SnapshotMeta, Step, Term,
+};
 
 type Seen = Arc<Mutex<Vec<&'static str>>>;
 
@@ -201,4 +203,39 @@ fn a_hard_state_costs_one_write_and_one_sync() {
         let written = rig.writes(|store| store.submit(batch).unwrap());
         assert_eq!(written, ["write", "sync"]);
     }
+}
+
+struct Once(Vec<u8>);
+
+impl SnapshotSource for Once {
+    fn read(&mut self, out: &mut Vec<u8>, _: usize) -> bool {
+        out.append(&mut self.0);
+        false
+    }
+}
+
+/// Of a file of many blocks, a filesystem gives the space back in one go, while
+/// every sync waits. So this is the cleaner's, not the rename's.
+#[test]
+fn a_snapshot_that_was_replaced_is_freed_by_the_cleaner() {
+    let rig = Rig::new();
+    rig.appends(1, 9);
+    for last in [3, 6] {
+        let meta = SnapshotMeta {
+            last_index: Index(last),
+            last_term: Term(1),
+            membership: Membership {
+                voters: vec![NodeId(1)],
+                learners: Vec::new(),
+            },
+        };
+        let source = Box::new(Once(vec![7; 5 << 20]));
+        rig.seen.lock().unwrap().clear();
+        assert!(rig.store.save_snapshot(meta, source).run().unwrap());
+        assert!(!rig.seen.lock().unwrap().contains(&"set len"));
+    }
+    rig.seen.lock().unwrap().clear();
+    rig.store.cleaner().free_replaced();
+    // 5 MiB in pieces of 2; the last one goes when the file is closed.
+    assert_eq!(*rig.seen.lock().unwrap(), ["set len"; 2]);
 }

@@ -328,4 +328,29 @@ mod tests {
             prop_assert!(!matches!(parse(&buf, available, nonce), Parsed::Need(n) if n as u64 > available));
         }
     }
+    /// With a right CRC, and a field that no build writes so.
+    #[test]
+    fn a_header_of_another_kind_is_none() {
+        let decode = |at: usize, field: &[u8]| {
+            let mut buf = Vec::new();
+            let seed = Seed::new(5);
+            encode(&entry_of(vec![1; 9], 3, 1), 0, Index(2), &seed, &mut buf);
+            buf[at..at + field.len()].copy_from_slice(field);
+            let mut header: [u8; HEADER] = buf[..HEADER].try_into().unwrap();
+            let crc = seed.header_crc(&header).to_le_bytes();
+            header[6..8].copy_from_slice(&crc);
+            RecordHeader::decode(&header, 5)
+        };
+        let (len, flags, index) = (0, 5, 8);
+        assert!(decode(index, &NUMBER_MAX.to_le_bytes()).is_some());
+        assert!(decode(index, &(NUMBER_MAX + 1).to_le_bytes()).is_none());
+        assert!(decode(index, &u64::MAX.to_le_bytes()).is_none());
+        assert!(decode(flags, &[0]).is_some() && decode(flags, &[1]).is_none());
+        assert!(decode(len, &0u32.to_le_bytes()).is_none());
+        assert!(decode(len, &44u32.to_le_bytes()).is_some());
+        assert!(
+            decode(len, &43u32.to_le_bytes()).is_none(),
+            "less than an empty one"
+        );
+    }
 }

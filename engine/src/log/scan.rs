@@ -137,3 +137,66 @@ impl Scan {
         self.filled += got;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EntryKind;
+
+    const NONCE: u64 = 9;
+
+    fn scan() -> Scan {
+        let next = Mark {
+            index: Index(5),
+            offset: 0,
+            prev_crc: 77,
+            prev_term: Term(3),
+        };
+        Scan::at(next, NONCE)
+    }
+
+    fn record(index: u64, term: u64, prev_crc: u32) -> Vec<u8> {
+        let entry = Entry {
+            index: Index(index),
+            term: Term(term),
+            kind: EntryKind::Command,
+            timestamp_ms: 0,
+            data: vec![1; 20].into(),
+        };
+        let mut bytes = Vec::new();
+        let seed = Seed::new(NONCE);
+        record::encode(&entry, prev_crc, Index(1), &seed, &mut bytes);
+        bytes
+    }
+
+    /// Whether `scan` takes it for the next record of the chain.
+    fn takes(mut scan: Scan, bytes: &[u8]) -> bool {
+        let (offset, space) = scan.space(bytes.len());
+        assert_eq!(offset, 0);
+        space[..bytes.len()].copy_from_slice(bytes);
+        scan.filled(bytes.len());
+        match scan.step(bytes.len() as u64) {
+            Scanned::Record(header) => header.index == scan.next.index.prev(),
+            Scanned::Need(n) => panic!("{n} of {}", bytes.len()),
+            Scanned::End => false,
+        }
+    }
+
+    /// Each record is right by itself.
+    #[test]
+    fn a_record_that_does_not_follow_ends_the_chain() {
+        assert!(takes(scan(), &record(5, 3, 77)));
+        assert!(takes(scan(), &record(5, 4, 77)), "of a later leader");
+        assert!(!takes(scan(), &record(5, 3, 78)), "behind another one");
+        assert!(!takes(scan(), &record(5, 2, 77)), "the term goes back");
+        assert!(!takes(scan(), &record(6, 3, 77)), "one is missing");
+        assert!(!takes(scan(), &record(4, 3, 77)), "again");
+    }
+
+    #[test]
+    fn nothing_is_known_before_a_place() {
+        let from_place = || Scan::at_place(Index(5), 0, NONCE);
+        assert!(takes(from_place(), &record(5, 1, 123)));
+        assert!(!takes(from_place(), &record(6, 1, 123)));
+    }
+}

@@ -405,3 +405,25 @@ pub(crate) struct Prepared {
 }
 
 pub(crate) type SharedSegment = Arc<Segment>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_as_we_write_them_are_names() {
+        let name = "log-00000000000000000007-00000000000000fe.seg";
+        assert_eq!(parse_name(name), Some((Index(7), 0xfe)));
+        for other in [
+            "log-7-fe.seg",
+            "log-00000000000000000007-fe.seg",
+            "log-7-00000000000000fe.seg",
+            "log-00000000000000000007-00000000000000fe.seg.bak",
+            "log-000000000000000000x7-00000000000000fe.seg",
+            "log-00000000000000000007.seg",
+            "snapshot",
+        ] {
+            assert_eq!(parse_name(other), None, "{other}");
+        }
+    }
+}

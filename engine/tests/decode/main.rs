@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use afterimage_engine::format::{
-    CommitHint, Parsed, RecordHeader, SECTOR, Sector, SegmentHeader, Slot, SnapshotHeader,
+    CommitHint, Link, Parsed, RecordHeader, SECTOR, Sector, SegmentHeader, Slot, SnapshotHeader,
     decode_membership, parse_record,
 };
 use afterimage_engine::fs::Fs;
@@ -357,4 +357,70 @@ fn the_sample_is_whole() {
         "{verified:#?}"
     );
     check(&disk);
+}
+
+/// A header whose number is beyond the limit is none: an addition to it could
+/// overflow. The limit itself is one, and so is the least.
+#[test]
+fn the_numbers_of_a_header_have_limits() {
+    const MAX: u64 = u64::MAX >> 1;
+    let segment = |at: usize, number: u64| {
+        let header = SegmentHeader {
+            log_id: 1,
+            base: Index(3),
+            generation: 2,
+            nonce: 7,
+            prev: Link::default(),
+            created_at_ms: 0,
+        };
+        let sector = with_number(header.encode(), at, number);
+        SegmentHeader::decode(&sector).unwrap().is_some()
+    };
+    let (base, generation, end) = (24, 32, 64);
+    for (at, least) in [(base, 1), (generation, 1), (end, 0)] {
+        assert!(segment(at, least) && segment(at, MAX));
+        assert!(least == 0 || !segment(at, 0));
+        assert!(!segment(at, MAX + 1) && !segment(at, u64::MAX));
+    }
+    let slot = |number: u64| {
+        let slot = headed(vec![0; SECTOR], b"AFTIM-HS");
+        Slot::decode(&with_number(slot, 24, number))
+            .unwrap()
+            .is_some()
+    };
+    assert!(slot(0) && slot(MAX) && !slot(MAX + 1) && !slot(u64::MAX));
+    let hint = |number: u64| {
+        let hint = CommitHint {
+            log_id: 1,
+            index: Index(0),
+        };
+        let hint = with_number(hint.encode(), 24, number);
+        CommitHint::decode(&hint).unwrap().is_some()
+    };
+    assert!(hint(0) && hint(MAX) && !hint(MAX + 1) && !hint(u64::MAX));
+    let snapshot = |at: usize, number: u64| {
+        let mut header = headed(vec![0; SECTOR], b"AFTIMSNP");
+        header[12] = 1; // the size of a chunk
+        let header = with_number(header, at, number);
+        SnapshotHeader::decode(&header).unwrap().is_some()
+    };
+    let (last_index, min_generation) = (24, 40);
+    for at in [last_index, min_generation] {
+        assert!(snapshot(at, 0) && snapshot(at, MAX));
+        assert!(!snapshot(at, MAX + 1) && !snapshot(at, u64::MAX));
+    }
+    let membership = |len: u32| {
+        let mut header = headed(vec![0; SECTOR], b"AFTIMSNP");
+        header[12] = 1;
+        header[60..64].copy_from_slice(&len.to_le_bytes());
+        seal(&mut header);
+        SnapshotHeader::decode(&header).unwrap().is_some()
+    };
+    assert!(membership(1 << 20) && !membership((1 << 20) + 1));
+}
+
+fn with_number(mut sector: Sector, at: usize, number: u64) -> Sector {
+    sector[at..at + 8].copy_from_slice(&number.to_le_bytes());
+    seal(&mut sector);
+    sector
 }
