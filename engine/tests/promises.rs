@@ -381,6 +381,42 @@ fn as_many_entries_are_read_as_fit() {
     }
 }
 
+#[test]
+fn the_cache_answers_for_what_it_has_alone() {
+    let rig = Rig::with_ten();
+    let indexes = |from, end, bytes| {
+        let cached = rig.store.cached_entries(Index(from), Index(end), bytes)?;
+        Some(cached.iter().map(|e| e.index.0).collect::<Vec<_>>())
+    };
+    assert_eq!(indexes(1, 11, 10_000), Some((1..=10).collect()));
+    assert_eq!(indexes(3, 6, 10_000), Some(vec![3, 4, 5]));
+    assert_eq!(indexes(3, 100, 10_000), Some((3..=10).collect()));
+    for (bytes, count) in [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (301, 3)] {
+        assert_eq!(indexes(4, 11, bytes), Some((4..4 + count).collect()));
+    }
+    assert_eq!(indexes(4, 4, 10_000), Some(vec![]));
+    assert_eq!(indexes(11, 12, 10_000), Some(vec![]), "behind the end");
+    rig.written(entries(2, 11..=15));
+    assert_eq!(rig.store.status().cached_bytes, CACHE_BYTES);
+    assert_eq!(indexes(5, 16, 10_000), None, "on the disk");
+    assert_eq!(indexes(6, 16, 10_000), Some((6..=15).collect()));
+}
+
+#[test]
+fn there_is_nothing_to_read_beyond_the_ends() {
+    let rig = Rig::with_ten().reopened();
+    for index in [11, 12] {
+        let beyond = rig.store.entries(Index(index), 1000);
+        assert!(matches!(
+            beyond,
+            Err(Error::Unavailable { last: Index(10) })
+        ));
+    }
+    let before = rig.store.entries(Index(0), 1000);
+    assert!(matches!(before, Err(Error::Purged { first: Index(1) })));
+    assert_eq!(rig.store.entries(Index(10), 1000).unwrap().len(), 1);
+}
+
 /// A file that somebody cut short under a running store.
 #[test]
 fn a_segment_that_ends_too_early_is_named() {
