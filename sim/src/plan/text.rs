@@ -6,7 +6,7 @@
 //! seed 0x2a                                # or decimal; 0 if left out
 //! cluster nodes=3 tick_ms=10 duration_ms=20000
 //! net latency_us=500..2000 loss=1/100
-//! disk op_us=20..100 sync_us=200..2000 profile=xfs
+//! disk op_us=20..100 profile=xfs direct    # written through, where asked to
 //! workload clients=3 keys=4 reads=1/3
 //! s4 @1200 partition leader one_way for=3000
 //! s5 @1500 crash n2 op=sync:log-* nth=3 point=mid down=400
