@@ -76,8 +76,26 @@ pub(crate) fn seal(sector: &mut Sector) {
 }
 
 /// Whether a sector is as [`seal`] left it.
-pub(crate) fn is_sealed(sector: &Sector) -> bool {
+fn is_sealed(sector: &Sector) -> bool {
     crc32fast::hash(&sector[..SECTOR - 4]).to_le_bytes() == sector[SECTOR - 4..]
+}
+
+/// The fields of a sealed sector behind its magic and version. `Ok(None)`: not one
+/// of these. `Err`: one of this version, newer than `known`.
+pub(crate) fn fields<'a>(
+    sector: &'a Sector,
+    magic: &[u8; 8],
+    known: u32,
+) -> Result<Option<Get<'a>>, u32> {
+    if !is_sealed(sector) || !sector.starts_with(magic) {
+        return Ok(None);
+    }
+    let mut get = Get::new(&sector[magic.len()..]);
+    let version = get.u32();
+    match version > known {
+        true => Err(version),
+        false => Ok(Some(get)),
+    }
 }
 
 #[cfg(test)]

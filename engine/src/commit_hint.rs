@@ -21,7 +21,7 @@
 
 use std::sync::Arc;
 
-use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
+use crate::bytes::{Put, SECTOR, Sector, fields, seal};
 use crate::error::{Error, Result};
 use crate::fs::dir::{Dir, Handle};
 use crate::ids::{Index, NUMBER_MAX};
@@ -57,14 +57,9 @@ impl CommitHint {
 
     /// `Ok(None)`: not a hint. `Err`: one of this newer version.
     pub fn decode(sector: &Sector) -> std::result::Result<Option<Self>, u32> {
-        if !is_sealed(sector) || !sector.starts_with(MAGIC) {
+        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
             return Ok(None);
-        }
-        let mut get = Get::new(&sector[8..]);
-        let version = get.u32();
-        if version > VERSION {
-            return Err(version);
-        }
+        };
         let _ = get.u32();
         let hint = CommitHint {
             log_id: get.u64(),

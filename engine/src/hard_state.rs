@@ -24,7 +24,7 @@
 //! are told apart by the CRC at the end: of an unfinished write it is the one
 //! of the slot that was there before, and the slot that counts has noted it.
 
-use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
+use crate::bytes::{Put, SECTOR, Sector, fields, seal};
 use crate::entry::HardState;
 use crate::error::{Corruption, Error, Result};
 use crate::fs::SyncMode;
@@ -72,14 +72,9 @@ impl Slot {
 
     /// `Ok(None)`: not a slot. `Err`: a slot of this newer version.
     pub fn decode(sector: &Sector) -> std::result::Result<Option<Self>, u32> {
-        if !is_sealed(sector) || !sector.starts_with(MAGIC) {
+        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
             return Ok(None);
-        }
-        let mut get = Get::new(&sector[8..]);
-        let version = get.u32();
-        if version > VERSION {
-            return Err(version);
-        }
+        };
         let flags = get.u32();
         let log_id = get.u64();
         let sequence = get.u64();

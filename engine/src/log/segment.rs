@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::places::Places;
 use super::record::{self, RecordHeader, Seed};
 use super::scan::{Scan, Scanned};
-use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
+use crate::bytes::{Put, SECTOR, Sector, fields, seal};
 use crate::entry::{Entry, EntryRef};
 use crate::error::{Corruption, Error, Result};
 use crate::fs::dir::Handle;
@@ -96,14 +96,9 @@ impl SegmentHeader {
 
     /// `Ok(None)`: not a header. `Err`: one of this newer version.
     pub fn decode(sector: &Sector) -> std::result::Result<Option<Self>, u32> {
-        if !is_sealed(sector) || !sector.starts_with(MAGIC) {
+        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
             return Ok(None);
-        }
-        let mut get = Get::new(&sector[8..]);
-        let version = get.u32();
-        if version > VERSION {
-            return Err(version);
-        }
+        };
         let flags = get.u32();
         let log_id = get.u64();
         let base = Index(get.u64());

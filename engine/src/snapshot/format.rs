@@ -1,6 +1,6 @@
 //! The header's bytes, and where each chunk stands.
 
-use crate::bytes::{Get, Put, SECTOR, Sector, is_sealed, seal};
+use crate::bytes::{Put, SECTOR, Sector, fields, seal};
 use crate::entry::Membership;
 use crate::ids::{Index, NUMBER_MAX, NodeId, Term};
 
@@ -48,14 +48,9 @@ impl Header {
 
     /// `Ok(None)`: not a header. `Err`: one of this newer version.
     pub fn decode(sector: &Sector) -> Result<Option<Self>, u32> {
-        if !is_sealed(sector) || !sector.starts_with(MAGIC) {
+        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
             return Ok(None);
-        }
-        let mut get = Get::new(&sector[8..]);
-        let version = get.u32();
-        if version > VERSION {
-            return Err(version);
-        }
+        };
         let header = Header {
             chunk_bytes: get.u32(),
             log_id: get.u64(),
