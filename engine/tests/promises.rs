@@ -1,7 +1,12 @@
 //! What an open store promises, call by call: what it refuses, what waits for
 //! what, and what is given back.
 
+#[path = "support/no_sync.rs"]
+mod no_sync;
+
+use std::ffi::OsString;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use afterimage_engine::format::{SegmentHeader, Slot};
@@ -13,6 +18,7 @@ use afterimage_engine::{
     Corruption, Entry, EntryKind, Error, Event, HardState, Host, Index, Membership, NodeId,
     SnapshotMeta, Step, Term,
 };
+use no_sync::NoSync;
 
 const SEGMENT_BYTES: u64 = 4096;
 const CACHE_BYTES: usize = 1000;
@@ -25,9 +31,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
+        Rig::on(Arc::new(OsFs))
+    }
+
+    fn on(fs: Arc<dyn Fs>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let seen = Arc::default();
-        let store = open(dir.path(), &seen, false).unwrap();
+        let store = open(fs, dir.path(), &seen, false).unwrap();
         Rig { store, seen, dir }
     }
 
@@ -42,7 +52,7 @@ impl Rig {
         let Rig { store, dir, .. } = self;
         drop(store);
         let seen = Arc::default();
-        let store = open(dir.path(), &seen, false).unwrap();
+        let store = open(Arc::new(OsFs), dir.path(), &seen, false).unwrap();
         Rig { store, seen, dir }
     }
 
@@ -82,11 +92,16 @@ impl Rig {
     }
 }
 
-fn open(dir: &Path, seen: &Arc<Mutex<Vec<Event>>>, accept_bad_slot: bool) -> Result<Store, Error> {
+fn open(
+    fs: Arc<dyn Fs>,
+    dir: &Path,
+    seen: &Arc<Mutex<Vec<Event>>>,
+    accept_bad_slot: bool,
+) -> Result<Store, Error> {
     let seen = seen.clone();
     let env = SystemEnv::new(move |event| seen.lock().unwrap().push(event)).unwrap();
     let host = Host {
-        fs: Arc::new(OsFs),
+        fs,
         env: Arc::new(env),
     };
     let options = Options {
@@ -195,6 +210,7 @@ fn a_truncation_goes_down_to_the_snapshot_and_no_further() {
     assert_eq!(rig.store.last_index(), Index(9));
     rig.until(truncate(5).unwrap());
     assert_eq!(rig.store.last_index(), Index(4));
+    assert_eq!(rig.store.status().cached_bytes, 400);
     assert_eq!(rig.reopened().store.last_index(), Index(4));
 }
 
@@ -312,7 +328,7 @@ fn a_hard_state_that_went_bad_stays_in_doubt() {
     drop(file);
     let Rig { store, seen, dir } = rig;
     drop(store);
-    let refused = open(dir.path(), &seen, false);
+    let refused = open(Arc::new(OsFs), dir.path(), &seen, false);
     assert!(matches!(
         refused,
         Err(Error::Corrupt {
@@ -321,7 +337,7 @@ fn a_hard_state_that_went_bad_stays_in_doubt() {
         })
     ));
     // Said of what is found there, and then of what that open wrote.
-    let store = open(dir.path(), &seen, true).unwrap();
+    let store = open(Arc::new(OsFs), dir.path(), &seen, true).unwrap();
     let rig = Rig { store, seen, dir };
     assert!(rig.has_seen(in_doubt));
     let rig = rig.reopened();
@@ -508,6 +524,13 @@ fn the_pieces_of_an_install_come_in_order() {
     assert_eq!(newest.unwrap().prev.term, Term(9));
 }
 
+/// The names of unfinished files.
+fn unfinished(rig: &Rig) -> usize {
+    let names = OsFs.list(rig.dir.path()).unwrap();
+    let is_tmp = |name: &&OsString| name.to_str().is_some_and(|name| name.ends_with(".tmp"));
+    names.iter().filter(is_tmp).count()
+}
+
 /// Nothing of one that was given up stays.
 #[test]
 fn an_install_that_is_dropped_gives_its_space_back() {
@@ -516,15 +539,99 @@ fn an_install_that_is_dropped_gives_its_space_back() {
     install.push(0, vec![1; 6000], false);
     while install.step().unwrap() == Step::Ran {}
     drop(install);
-    assert_eq!(rig.store.status().garbage, 1);
+    assert_eq!((rig.store.status().garbage, unfinished(&rig)), (1, 1));
     rig.clean();
-    let names = OsFs.list(rig.dir.path()).unwrap();
-    assert!(
-        names
-            .iter()
-            .all(|name| !name.to_str().unwrap().ends_with(".tmp"))
-    );
+    assert_eq!(unfinished(&rig), 0);
+    assert!(!rig.has_seen(|e| matches!(e, Event::Purged { .. })));
     assert_eq!(rig.store.last_index(), Index(10));
+}
+
+/// A snapshot that is no newer than the current one is not taken, and its file is
+/// garbage.
+#[test]
+fn only_a_newer_snapshot_is_taken() {
+    let rig = Rig::with_ten();
+    rig.save(2, 9, 10);
+    assert_eq!(rig.store.status().garbage, 0);
+    for last in [9, 8] {
+        let source = Box::new(Once(vec![8; 10]));
+        let save = rig.store.save_snapshot(meta(2, last), source);
+        assert!(!save.run().unwrap());
+        assert_eq!((rig.store.status().garbage, unfinished(&rig)), (1, 1));
+        rig.clean();
+        assert_eq!(unfinished(&rig), 0);
+    }
+    rig.save(2, 10, 10);
+    assert_eq!(rig.store.status().snapshot_index, Index(10));
+}
+
+/// Between a snapshot's rename and the sync behind it nobody knows which one is
+/// there: a store whose save was given up there goes on no more.
+#[test]
+fn a_save_that_is_dropped_before_it_is_known_poisons() {
+    let rig = Rig::with_ten();
+    let has_name = || OsFs.open(&rig.dir.path().join("snapshot")).is_ok();
+    let source = Box::new(Once(vec![8; 10]));
+    let mut save = rig.store.save_snapshot(meta(2, 9), source);
+    while !has_name() {
+        assert!(!rig.store.is_poisoned());
+        assert!(save.step().is_none());
+    }
+    assert!(!rig.store.is_poisoned());
+    drop(save);
+    assert!(rig.store.is_poisoned());
+    let store = rig.reopened().store;
+    assert_eq!(store.status().snapshot_index, Index(9));
+}
+
+#[test]
+fn a_store_that_died_refuses_everything() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let rig = Rig::on(Arc::new(NoSync(fails.clone())));
+    rig.written(entries(2, 1..=10));
+    let mut preparer = rig.store.preparer();
+    let mut writer = rig.store.writer();
+    let mut install = install(&rig, 20);
+    install.push(0, vec![1; 10], true);
+    fails.store(true, Ordering::Relaxed);
+    rig.store.submit(entries(2, 11..=11)).unwrap();
+    let died = loop {
+        match writer.step() {
+            Ok(step) => assert_eq!(step, Step::Ran),
+            Err(e) => break e,
+        }
+    };
+    assert!(matches!(died, Error::Io { .. }));
+    fails.store(false, Ordering::Relaxed);
+
+    let is_dead = |result: Result<(), Error>| matches!(result, Err(Error::Poisoned));
+    assert!(rig.store.is_poisoned());
+    assert!(is_dead(rig.store.submit(entries(2, 12..=12)).map(drop)));
+    assert!(is_dead(rig.store.truncate_suffix(Index(11)).map(drop)));
+    assert!(is_dead(writer.step().map(drop)));
+    assert!(is_dead(install.step().map(drop)));
+    let source = Box::new(Once(vec![8; 10]));
+    let save = rig.store.save_snapshot(meta(2, 9), source);
+    assert!(is_dead(save.run().map(drop)));
+    assert!(!preparer.has_work() && !rig.store.cleaner().has_work());
+    preparer.begin();
+    assert!(!preparer.has_work());
+    assert_eq!(rig.store.durable_index(), Index(10));
+    let poisoned = |e: &&Event| matches!(e, Event::Poisoned);
+    assert_eq!(rig.seen.lock().unwrap().iter().filter(poisoned).count(), 1);
+}
+
+#[test]
+fn the_readers_are_counted() {
+    let rig = Rig::with_ten();
+    assert_eq!(rig.store.status().readers, 0);
+    let one = rig.store.reader(Index(1)).unwrap();
+    let two = rig.store.reader(Index(2)).unwrap();
+    assert_eq!(rig.store.status().readers, 2);
+    drop(one);
+    assert_eq!(rig.store.status().readers, 1);
+    drop(two);
+    assert_eq!(rig.store.status().readers, 0);
 }
 
 /// The log is judged when all that was submitted before is in it.

@@ -294,6 +294,15 @@ fn a_log_that_ends_below_the_snapshot_begins_anew_behind_it() {
 }
 
 #[test]
+fn a_log_that_ends_where_the_snapshot_does_is_kept() {
+    let dir = log_with_snapshot(9);
+    let (_, report) = open(dir.path()).unwrap();
+    let ends = (report.first_index, report.last_index);
+    assert_eq!(ends, (Index(1), Index(9)));
+    assert!(!report.ambiguous_tail);
+}
+
+#[test]
 fn a_discarded_segment_counts_for_nothing_even_if_its_header_is_bad() {
     let dir = log();
     let (store, _) = open(dir.path()).unwrap();

@@ -79,5 +79,6 @@ mod tests {
     fn a_snapshot_that_discards_the_log_kills_lower_generations() {
         check(&[(1, 1), (10, 2)], 3, &[]);
         check(&[(1, 1), (10, 2), (101, 4)], 3, &[(101, 4)]);
+        check(&[(1, 1), (10, 2), (101, 3)], 3, &[(101, 3)]);
     }
 }
