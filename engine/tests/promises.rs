@@ -214,6 +214,20 @@ fn a_truncation_goes_down_to_the_snapshot_and_no_further() {
     assert_eq!(rig.reopened().store.last_index(), Index(4));
 }
 
+/// Also where nothing is left to tell the term of.
+#[test]
+fn a_truncation_below_an_installed_snapshot_is_refused() {
+    let rig = Rig::with_ten();
+    let mut install = install(&rig, 20);
+    install.push(0, vec![1; 10], true);
+    finish(&mut install);
+    for from in [1, 10, 20] {
+        is_refused(rig.store.truncate_suffix(Index(from)), "snapshot covers");
+    }
+    rig.until(rig.store.truncate_suffix(Index(21)).unwrap());
+    assert_eq!(rig.store.last_index(), Index(20));
+}
+
 /// Batches that came while nobody wrote are one group: each counts, in order.
 #[test]
 fn what_waits_is_written_together() {
@@ -308,6 +322,37 @@ fn a_hard_state_never_overwrites_the_newest() {
         let written = after.iter().max_by_key(|slot| slot.sequence).unwrap();
         assert_eq!(written.sequence, newest.sequence + 1);
         assert_eq!(written.hard_state.term, Term(term));
+    }
+}
+
+/// A sector may hold a part of what was written last, and the rest of what was
+/// there before.
+#[test]
+fn a_hard_state_write_that_stopped_anywhere_leaves_the_newest() {
+    for len in [8, 24, 100, 508, 511] {
+        let rig = Rig::new();
+        rig.written(hard_state(5));
+        rig.written(hard_state(6));
+        let path = rig.dir.path().join("hardstate");
+        let bytes = OsFs.read(&path).unwrap();
+        let (sectors, _) = bytes.as_chunks();
+        let slots = [0, 1].map(|n: usize| Slot::decode(&sectors[n]).unwrap().unwrap());
+        let older = usize::from(slots[1].sequence < slots[0].sequence);
+        let newest = &sectors[1 - older];
+        let next = Slot {
+            sequence: slots[1 - older].sequence + 1,
+            other_crc: u32::from_le_bytes(*newest.last_chunk().unwrap()),
+            hard_state: HardState {
+                term: Term(7),
+                vote: Some(NodeId(2)),
+            },
+            ..slots[older]
+        };
+        let file = OsFs.open(&path).unwrap();
+        file.write_all_at(&next.encode()[..len], older as u64 * 512)
+            .unwrap();
+        drop(file);
+        assert_eq!(rig.reopened().store.hard_state().term, Term(6), "{len}");
     }
 }
 
