@@ -20,8 +20,15 @@ use afterimage_engine::{
 };
 use no_sync::NoSync;
 
-const SEGMENT_BYTES: u64 = 4096;
 const CACHE_BYTES: usize = 1000;
+
+fn options() -> Options {
+    Options {
+        segment_bytes: 4096,
+        cache_bytes: CACHE_BYTES,
+        ..Options::default()
+    }
+}
 
 struct Rig {
     store: Store,
@@ -31,13 +38,13 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        Rig::on(Arc::new(OsFs))
+        Rig::on(Arc::new(OsFs), options())
     }
 
-    fn on(fs: Arc<dyn Fs>) -> Self {
+    fn on(fs: Arc<dyn Fs>, options: Options) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let seen = Arc::default();
-        let store = open(fs, dir.path(), &seen, false).unwrap();
+        let store = open(fs, dir.path(), &seen, options).unwrap();
         Rig { store, seen, dir }
     }
 
@@ -52,7 +59,7 @@ impl Rig {
         let Rig { store, dir, .. } = self;
         drop(store);
         let seen = Arc::default();
-        let store = open(Arc::new(OsFs), dir.path(), &seen, false).unwrap();
+        let store = open(Arc::new(OsFs), dir.path(), &seen, options()).unwrap();
         Rig { store, seen, dir }
     }
 
@@ -96,19 +103,13 @@ fn open(
     fs: Arc<dyn Fs>,
     dir: &Path,
     seen: &Arc<Mutex<Vec<Event>>>,
-    accept_bad_slot: bool,
+    options: Options,
 ) -> Result<Store, Error> {
     let seen = seen.clone();
     let env = SystemEnv::new(move |event| seen.lock().unwrap().push(event)).unwrap();
     let host = Host {
         fs,
         env: Arc::new(env),
-    };
-    let options = Options {
-        segment_bytes: SEGMENT_BYTES,
-        cache_bytes: CACHE_BYTES,
-        accept_bad_slot,
-        ..Options::default()
     };
     Ok(Store::open(host, dir, options).run()?.0)
 }
@@ -373,7 +374,7 @@ fn a_hard_state_that_went_bad_stays_in_doubt() {
     drop(file);
     let Rig { store, seen, dir } = rig;
     drop(store);
-    let refused = open(Arc::new(OsFs), dir.path(), &seen, false);
+    let refused = open(Arc::new(OsFs), dir.path(), &seen, options());
     assert!(matches!(
         refused,
         Err(Error::Corrupt {
@@ -382,7 +383,11 @@ fn a_hard_state_that_went_bad_stays_in_doubt() {
         })
     ));
     // Said of what is found there, and then of what that open wrote.
-    let store = open(Arc::new(OsFs), dir.path(), &seen, true).unwrap();
+    let accepting = Options {
+        accept_bad_slot: true,
+        ..options()
+    };
+    let store = open(Arc::new(OsFs), dir.path(), &seen, accepting).unwrap();
     let rig = Rig { store, seen, dir };
     assert!(rig.has_seen(in_doubt));
     let rig = rig.reopened();
@@ -481,43 +486,58 @@ fn there_is_nothing_to_read_beyond_the_ends() {
 /// A file that somebody cut short under a running store.
 #[test]
 fn a_segment_that_ends_too_early_is_named() {
+    type Read = fn(&Store) -> Result<(), Error>;
+    let ways: [Read; 3] = [
+        |store| (1..=10).try_for_each(|n| store.entry(Index(n)).map(drop)),
+        |store| store.entries(Index(1), 10_000).map(drop),
+        |store| {
+            let mut scan = store.scan(Index(1));
+            while scan.read_next()?.is_some() {}
+            Ok(())
+        },
+    ];
     for left in [600, 700, 1000] {
-        let rig = Rig::with_ten().reopened();
-        let names = OsFs.list(rig.dir.path()).unwrap();
-        let segments = names.iter().map(|name| rig.dir.path().join(name));
-        let path = segments.filter(|p| p.extension().is_some_and(|e| e == "seg"));
-        for path in path {
-            OsFs.open(&path).unwrap().set_len(left).unwrap();
-        }
-        let read: Result<Vec<_>, _> = (1..=10).map(|n| rig.store.entry(Index(n))).collect();
-        let what = match read {
-            Err(Error::Corrupt { what, offset, .. }) => {
-                assert!((512..=left).contains(&offset), "{offset} of {left}");
-                what
+        for read in ways {
+            let rig = Rig::with_ten().reopened();
+            let names = OsFs.list(rig.dir.path()).unwrap();
+            let segments = names.iter().map(|name| rig.dir.path().join(name));
+            for path in segments.filter(|p| p.extension().is_some_and(|e| e == "seg")) {
+                OsFs.open(&path).unwrap().set_len(left).unwrap();
             }
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(what, Corruption::DurableRecord);
+            match read(&rig.store) {
+                Err(Error::Corrupt { what, offset, .. }) => {
+                    assert!((512..=left).contains(&offset), "{offset} of {left}");
+                    assert_eq!(what, Corruption::DurableRecord);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
 
+/// In pieces of 1 MiB.
 #[test]
-fn a_segment_is_prepared_to_its_end_and_none_for_a_store_that_died() {
-    let rig = Rig::new();
-    let mut preparer = rig.store.preparer();
-    assert!(!preparer.has_work(), "nobody appended yet");
-    rig.written(entries(1, 1..=1));
-    assert!(preparer.has_work());
-    while preparer.step().unwrap() == Step::Ran {}
-    assert!(rig.store.status().is_prepared && !preparer.has_work());
-    let names = OsFs.list(rig.dir.path()).unwrap();
-    let prepared = names.iter().map(|name| rig.dir.path().join(name));
-    let prepared = prepared.filter(|path| path.extension().is_some_and(|e| e == "tmp"));
-    for path in prepared {
-        assert_eq!(OsFs.open(&path).unwrap().len().unwrap(), SEGMENT_BYTES);
+fn a_segment_is_prepared_to_its_end() {
+    for bytes in [4096, (1 << 20) + 4096, 3 << 20] {
+        let options = Options {
+            segment_bytes: bytes,
+            ..options()
+        };
+        let rig = Rig::on(Arc::new(OsFs), options);
+        let mut preparer = rig.store.preparer();
+        assert!(!preparer.has_work(), "nobody appended yet");
+        rig.written(entries(1, 1..=1));
+        assert!(preparer.has_work());
+        while preparer.step().unwrap() == Step::Ran {}
+        assert!(rig.store.status().is_prepared && !preparer.has_work());
+        let names = OsFs.list(rig.dir.path()).unwrap();
+        let prepared = names.iter().map(|name| rig.dir.path().join(name));
+        let prepared = prepared.filter(|path| path.extension().is_some_and(|e| e == "tmp"));
+        let lens = prepared.map(|path| OsFs.open(&path).unwrap().len().unwrap());
+        assert_eq!(lens.collect::<Vec<_>>(), [bytes]);
+        preparer.begin();
+        assert!(!preparer.has_work(), "one is enough");
     }
-    preparer.begin();
-    assert!(!preparer.has_work(), "one is enough");
 }
 
 fn install(rig: &Rig, last: u64) -> Install {
@@ -632,7 +652,7 @@ fn a_save_that_is_dropped_before_it_is_known_poisons() {
 #[test]
 fn a_store_that_died_refuses_everything() {
     let fails = Arc::new(AtomicBool::new(false));
-    let rig = Rig::on(Arc::new(NoSync(fails.clone())));
+    let rig = Rig::on(Arc::new(NoSync(fails.clone())), options());
     rig.written(entries(2, 1..=10));
     let mut preparer = rig.store.preparer();
     let mut writer = rig.store.writer();

@@ -162,9 +162,9 @@ impl Single {
         }
     }
 
-    /// A full disk is no reason to die where nothing is in doubt: before a write
-    /// is synced, and a name in its place.
-    pub(super) fn expect_to_wait(&mut self, error: &Error) {
+    /// A full disk is no reason to fail where nothing is in doubt: before a write
+    /// is synced, and a name in its place. (A snapshot is given up then.)
+    pub(super) fn expect_to_wait(&mut self, task: Task, error: &Error) {
         let Error::Io { op, path, .. } = error else {
             return;
         };
@@ -177,8 +177,10 @@ impl Single {
             }),
             _ => false,
         };
-        let lack = error.is_no_space() && !in_doubt;
-        self.lacks(lack.then(|| format!("the store died where it could wait for space: {error}")));
+        let died = self.up.as_ref().is_some_and(|up| up.store.is_poisoned());
+        let waits = matches!(task, Task::Writer | Task::Preparer);
+        let lack = error.is_no_space() && !in_doubt && (died || waits);
+        self.lacks(lack.then(|| format!("{task:?} could wait for space: {error}")));
     }
 
     /// Whether the disk ever said that it is full.

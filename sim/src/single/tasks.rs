@@ -84,9 +84,9 @@ impl Single {
             }
             Err(error) => error,
         };
+        self.expect_to_wait(task, &error);
         let poisoned = self.up.as_ref().is_some_and(|up| up.store.is_poisoned());
         if poisoned || !is_excused(&error) {
-            self.expect_to_wait(&error);
             self.died(&error);
             return None;
         }
