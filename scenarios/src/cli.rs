@@ -400,6 +400,7 @@ fn usage(rendered: &str) -> String {
         .filter(|line| !line.is_empty())
         .map(|line| match line.strip_prefix("tip: ") {
             Some(tip) => format!("({tip})"),
+            None if is_a_catalogue(line) => "(`cargo sim list` has them all)".to_owned(),
             None => line.to_owned(),
         })
         .collect::<Vec<_>>()
@@ -408,6 +409,11 @@ fn usage(rendered: &str) -> String {
         message = rest.to_owned();
     }
     message + "; see --help"
+}
+
+/// The names of all scenarios or mutants, which nobody reads in an error.
+fn is_a_catalogue(line: &str) -> bool {
+    line.starts_with("[possible values:") && line.split(',').count() > 10
 }
 
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
@@ -458,7 +464,10 @@ mod tests {
             "afterimage --scenario raft-33",
             "a similar value exists: 'raft-3'",
         );
-        check("afterimage --mutant no-such-bug", "'--mutant <M>'");
+        check(
+            "afterimage --mutant no-such-bug",
+            "'--mutant <M>' (`cargo sim list` has them all)",
+        );
         check("afterimage --sedes 5", "similar argument");
         check("afterimage repaly 5", "'replay'");
         check("afterimage replay", "<SEED_OR_FILE>");
