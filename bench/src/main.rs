@@ -11,6 +11,8 @@
     reason = "a benchmark measures real time and files"
 )]
 
+mod failing_sync;
+mod failures;
 mod large;
 mod log;
 mod memory;
@@ -38,6 +40,9 @@ fn main() -> Result<()> {
     if let Some(dir) = open::child_of() {
         return open::child(&dir);
     }
+    if let Some(task) = failures::child_of() {
+        return failures::run_child(task);
+    }
     let settings = Settings::from_args(&WORKLOADS)?;
     println!(
         "in {}; medians of {} interleaved rounds; ratio: to the first line, within a round",
@@ -52,6 +57,7 @@ fn main() -> Result<()> {
             "verify" => open::verify(&settings)?,
             "w7" => purge::run(&settings)?,
             "snapshot" => snapshot::run(&settings)?,
+            "failures" => failures::run(&settings)?,
             other => return Err(format!("no workload {other}").into()),
         }
     }

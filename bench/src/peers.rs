@@ -37,6 +37,10 @@ impl RaftEngine {
         })
     }
 
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The first file is never a prefilled one: goes past it.
     pub fn past_the_first_file(self) -> Result<Self> {
         let entries: Vec<Payload> = vec![vec![7; 1 << 10].into(); 64];

@@ -112,6 +112,11 @@ fn a_directory_that_is_not_synced_loses_a_segment() {
 }
 
 #[test]
+fn a_commit_hint_ahead_of_what_is_durable_is_found() {
+    bites("commit-hint", "hint-ahead", 1, "recovery-available");
+}
+
+#[test]
 fn a_snapshot_renamed_before_its_sync_is_found() {
     bites(
         "snapshot",

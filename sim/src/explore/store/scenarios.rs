@@ -46,6 +46,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "save-meets-install",
     "purge-reader",
     "hard-state",
+    "commit-hint",
     "prepared",
     "disk-full",
     "failed-sync",
