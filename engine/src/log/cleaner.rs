@@ -84,7 +84,9 @@ fn covered(shared: &Shared, state: &State) -> usize {
         end = end + 8;
     }
     end = Index(end.0.saturating_sub(shared.options.trail_entries));
-    if let Some(next) = state.pins.lowest() {
+    if let Some(next) = state.pins.lowest()
+        && !shared.has(Mutant::CleanerIgnoresReaders)
+    {
         end = end.min(next);
     }
     state

@@ -206,7 +206,7 @@ impl Raft {
         let State::PreCandidate(votes) = &self.state else {
             return Ok(());
         };
-        match quorum::tally(self.membership(), votes) {
+        match quorum::tally(self.membership(), votes, self.config.mutants) {
             Tally::Won => self.start_election(false, log)?,
             Tally::Lost => self.become_follower(self.term(), None),
             Tally::Open => {}
@@ -268,7 +268,7 @@ impl Raft {
         let State::Candidate(votes) = &self.state else {
             return Ok(());
         };
-        match quorum::tally(self.membership(), votes) {
+        match quorum::tally(self.membership(), votes, self.config.mutants) {
             Tally::Won => self.become_leader(log)?,
             Tally::Lost => self.become_follower(self.term(), None),
             Tally::Open => {}
@@ -294,7 +294,7 @@ impl Raft {
     }
 
     fn other_voters(&self) -> Vec<NodeId> {
-        let voters = self.membership().voters.iter().copied();
+        let voters = quorum::electors(self.membership(), self.config.mutants);
         voters.filter(|&id| id != self.config.id).collect()
     }
 }

@@ -131,7 +131,7 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else {
             return;
         };
-        let heard = quorum::holds(self.members.current(), |id| {
+        let heard = quorum::holds(self.members.current(), self.config.mutants, |id| {
             leader.progress.get(&id).is_none_or(|other| other.active)
         });
         for progress in leader.progress.values_mut() {
@@ -275,7 +275,7 @@ impl Raft {
             return;
         };
         let current = leader.reads.round();
-        let mut round = quorum::reached(self.members.current(), |id| {
+        let mut round = quorum::reached(self.members.current(), self.config.mutants, |id| {
             leader
                 .progress
                 .get(&id)
@@ -298,10 +298,14 @@ impl Raft {
         } else {
             self.durability.durable_index()
         };
-        let index = Index(quorum::reached(self.members.current(), |id| {
-            let other = leader.progress.get(&id);
-            other.map_or(own, |other| other.match_index()).0
-        }));
+        let index = Index(quorum::reached(
+            self.members.current(),
+            self.config.mutants,
+            |id| {
+                let other = leader.progress.get(&id);
+                other.map_or(own, |other| other.match_index()).0
+            },
+        ));
         if index <= self.commit_index {
             return Ok(());
         }

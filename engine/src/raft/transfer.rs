@@ -135,8 +135,13 @@ impl Raft {
             );
         }
         self.durability.snapshot_installed(last, kept_suffix);
+        let membership = if self.config.mutants.has(Mutant::InstallKeepsMembers) {
+            self.membership().clone()
+        } else {
+            meta.membership.clone()
+        };
         self.members
-            .snapshot_installed(last, meta.membership.clone(), kept_suffix);
+            .snapshot_installed(last, membership, kept_suffix);
         self.report_membership();
         self.commit_to(last, log)?;
         if let Some(leader) = self.leader {
