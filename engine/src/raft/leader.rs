@@ -16,6 +16,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::ids::{Index, NodeId, Term};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 
 /// What only a leader knows. It dies with the leadership.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl Raft {
             }));
         };
         if self.commit_index < leader.first_own_index {
+            sometimes!(EarlyRead);
             leader.reads.ask_early(context);
         } else {
             leader.reads.ask(context, self.commit_index);
@@ -138,6 +140,7 @@ impl Raft {
             progress.active = false;
         }
         if !heard {
+            sometimes!(QuorumLost);
             self.become_follower(self.term(), None);
         }
     }
@@ -228,6 +231,7 @@ impl Raft {
             && !self.config.mutants.has(Mutant::SendsPurgedSnapshot)
         {
             // The log was purged past that snapshot while it was sent.
+            sometimes!(TransferBegunAgain);
             progress.start_transfer();
         }
         self.advance_commit(log)
@@ -314,6 +318,7 @@ impl Raft {
         if self.view(log).term(index)? != self.term()
             && !self.config.mutants.has(Mutant::CommitOldTerm)
         {
+            sometimes!(OldTermWaits);
             return Ok(());
         }
         self.commit_to(index, log)?;

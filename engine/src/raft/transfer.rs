@@ -6,6 +6,7 @@ use crate::entry::SnapshotMeta;
 use crate::error::Result;
 use crate::ids::{Index, NodeId, Term};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 
 /// A snapshot on its way to us.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl Raft {
         }));
         if (now.meta.last_index, now.wanted) != (last_index, offset) {
             // A late piece, or the leader believes that we have more.
+            sometimes!(PieceOutOfOrder);
             let (last_index, offset) = (now.meta.last_index, now.wanted);
             if !self.config.mutants.has(Mutant::TransferNotResumed) {
                 self.send(from, Body::SnapshotWanted { last_index, offset });
