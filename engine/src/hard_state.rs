@@ -31,6 +31,7 @@ use crate::fs::SyncMode;
 use crate::fs::dir::{Dir, Handle};
 use crate::ids::{NUMBER_MAX, NodeId, Term};
 use crate::mutant::{Mutant, Mutants};
+use crate::sometimes::sometimes;
 
 pub(crate) const NAME: &str = "hardstate";
 const MAGIC: &[u8; 8] = b"AFTIM-HS";
@@ -178,6 +179,7 @@ impl HardStateFile {
         match slots.into_iter().max_by_key(|slot| slot.sequence) {
             Some(current) => {
                 let finished = bad.filter(|(_, sector)| !current.is_older(sector));
+                sometimes!(HardStateTorn, bad.is_some() && finished.is_none());
                 let bad = finished.map(|(offset, _)| offset);
                 Ok((HardStateFile { file, current }, bad))
             }

@@ -57,7 +57,8 @@
 //!
 //! # Features
 //!
-//! `tracing`: `threads::Tracer`. `mutants`: planted bugs, for the simulator alone.
+//! `tracing`: `threads::Tracer`. For the simulator alone: `mutants`, planted bugs, and
+//! `sometimes`, which counts how often the engine is at marked places.
 //! There is no feature for OpenRaft: its stores are the crate `afterimage-openraft`,
 //! so that its hundred dependencies, and its alphas, are in the lock file of those
 //! who want them.
@@ -79,6 +80,7 @@ pub mod mutant;
 pub mod node;
 pub mod raft;
 mod snapshot;
+pub mod sometimes;
 pub mod store;
 pub mod threads;
 

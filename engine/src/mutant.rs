@@ -111,6 +111,16 @@ pub enum Mutant {
     SendsPurgedSnapshot,
     /// A snapshot that the log contains takes the place of the whole log.
     InstallDropsLongerLog,
+    /// Learners vote, and what they have counts towards a quorum of the voters.
+    LearnersCount,
+    /// A change of the membership counts once it is committed, not before.
+    ChangeOnCommit,
+    /// A snapshot has the membership that its member was configured with.
+    SnapshotOfFirstMembers,
+    /// Who installs a snapshot goes on with the membership that it had.
+    InstallKeepsMembers,
+    /// The cleaner removes what an open reader has yet to read.
+    CleanerIgnoresReaders,
 }
 
 /// The planted bug of this store or node, if any.

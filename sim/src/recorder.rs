@@ -7,7 +7,7 @@ use afterimage_engine::NodeId;
 
 use crate::check::{Judges, Model};
 use crate::disk::{FaultKind, OpOutcome};
-use crate::plan::Plan;
+use crate::plan::{Plan, STORE};
 use crate::report::RunReport;
 use crate::run::RunOptions;
 use crate::trace::text::line;
@@ -148,7 +148,7 @@ impl Recorder {
             client_ops: self.client_ops,
             kinds: resolved.kinds(&self.faults),
             faults: self.faults,
-            sometimes: self.sometimes.counts(),
+            sometimes: (self.sometimes).counts_with_spots(resolved.scenario == STORE),
             watermarks: self.watermarks.highest().clone(),
             resolved,
             trace: self.text,

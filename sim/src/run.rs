@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use afterimage_engine::sometimes::Spot;
+
 use crate::explore;
 use crate::mutants::MutantInfo;
 #[cfg(madsim)]
@@ -66,13 +68,42 @@ const OF_MEMBERS: [&str; 6] = [
     "leadership-transferred",
 ];
 
+/// Places of the engine where every cluster comes, in so many seeds.
+const OF_CLUSTERS: [Spot; 18] = [
+    Spot::TornTailCut,
+    Spot::CutTailFoundAgain,
+    Spot::TailCopied,
+    Spot::HiddenSegment,
+    Spot::TemporaryRemoved,
+    Spot::HintUsed,
+    Spot::HintTorn,
+    Spot::GroupOfBatches,
+    Spot::GroupAfterStall,
+    Spot::PreparedUsed,
+    Spot::WrittenThrough,
+    Spot::SegmentGivenUp,
+    Spot::PurgeHeldByTrail,
+    Spot::PieceOutOfOrder,
+    Spot::EarlyRead,
+    Spot::OldTermWaits,
+    Spot::QuorumLost,
+    Spot::VoteInLease,
+];
+/// And where only those with changing members come.
+const OF_CHANGES: [Spot; 2] = [Spot::RemovedCampaigns, Spot::HandoverGivenUp];
+
 fn required(name: &str) -> Vec<&'static str> {
     let labels = || LABELS.into_iter();
+    let everywhere = OF_CLUSTERS.map(Spot::name);
     match name {
         "raft-3" | "raft-5" => labels()
             .filter(|label| !OF_MEMBERS.contains(label))
+            .chain(everywhere)
             .collect(),
-        "membership-5" | SWARM => labels().collect(),
+        "membership-5" | SWARM => labels()
+            .chain(everywhere)
+            .chain(OF_CHANGES.map(Spot::name))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -14,6 +14,7 @@ use crate::fs::dir::FREED;
 use crate::ids::Index;
 use crate::job::{Job, Step, now};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 use crate::store::{Shared, State};
 
 /// Removes covered segments and garbage.
@@ -76,17 +77,28 @@ impl Cleaner {
 }
 
 /// How many of the oldest segments nobody needs: the snapshot covers them, and
-/// they hold neither the trail nor what a reader has yet to read. The last one
-/// stays: the writer may be in it.
+/// they hold neither the trail nor what a reader has yet to read.
 fn covered(shared: &Shared, state: &State) -> usize {
     let mut end = state.snapshot_end().0;
     if shared.has(Mutant::CleanTooMuch) && end > Index(0) {
         end = end + 8;
     }
-    end = Index(end.0.saturating_sub(shared.options.trail_entries));
-    if let Some(next) = state.pins.lowest() {
+    end = before_trail(shared, end);
+    if let Some(next) = state.pins.lowest()
+        && !shared.has(Mutant::CleanerIgnoresReaders)
+    {
         end = end.min(next);
     }
+    whole_below(state, end)
+}
+
+fn before_trail(shared: &Shared, end: Index) -> Index {
+    Index(end.0.saturating_sub(shared.options.trail_entries))
+}
+
+/// How many segments have only records below `end`. The last one stays: the
+/// writer may be in it.
+fn whole_below(state: &State, end: Index) -> usize {
     state
         .live
         .windows(2)
@@ -100,6 +112,13 @@ async fn clean(shared: &Shared) -> Result<()> {
         let mut state = shared.state();
         let mut names = std::mem::take(&mut state.garbage);
         let n = covered(shared, &state);
+        let end = state.snapshot_end().0;
+        let trail = before_trail(shared, end);
+        sometimes!(
+            PurgeHeldByTrail,
+            whole_below(&state, trail) < whole_below(&state, end)
+        );
+        sometimes!(PurgeHeldByReader, n < whole_below(&state, trail));
         let mut large = Vec::new();
         for segment in state.live.drain(..n) {
             names.push(segment.header.file_name());
@@ -124,6 +143,7 @@ async fn clean(shared: &Shared) -> Result<()> {
     for (done, name) in names.iter().enumerate() {
         if let Err(e) = shared.dir.unlink(name).await {
             let mut state = shared.state();
+            sometimes!(CleanedInPart);
             state.garbage.extend_from_slice(&names[done..]);
             return Err(e);
         }

@@ -11,6 +11,7 @@ use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::ids::{Index, Term};
 use crate::raft::LogView;
+use crate::sometimes::sometimes;
 use crate::store::{Shared, Store};
 
 /// Reads entries one after the other, and keeps those ahead from being purged.
@@ -71,6 +72,8 @@ impl LogReader {
     pub fn read(&mut self, max_bytes: usize) -> Result<Vec<Entry>> {
         let read = self.read_on(max_bytes);
         if let Err(Error::Replaced { .. } | Error::Purged { .. }) = read {
+            sometimes!(ReaderReplaced, matches!(read, Err(Error::Replaced { .. })));
+            sometimes!(ReaderPurged, matches!(read, Err(Error::Purged { .. })));
             // Nothing is left to be kept for it.
             self.shared.state().pins.remove(self.pin);
         }

@@ -25,6 +25,7 @@ use crate::fs::dir::{Handle, WriteAhead};
 use crate::ids::Index;
 use crate::job::{Job, Step};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 use crate::store::{Active, Shared, Ticket};
 
 /// Data of one group at the most, in bytes, but at least one batch.
@@ -97,6 +98,7 @@ impl Writer {
                 else {
                     return Ok(Step::Idle);
                 };
+                sometimes!(GroupAfterStall, self.shared.state().stalled.is_some());
                 group.frames = std::mem::take(&mut self.spare);
                 let shared = self.shared.clone();
                 self.running.insert(Job::new(async move {
@@ -161,10 +163,12 @@ fn take_group(shared: &Shared) -> Option<Group> {
             break;
         }
         let command = state.queue.pop_front()?;
+        sometimes!(GroupOfBatches, group.ticket != 0);
         group.ticket = command.ticket;
         group.hard_state = command.hard_state.or(group.hard_state);
         if let Some(from) = command.truncate_from {
             let keep = group.entries.partition_point(|e| e.index < from);
+            sometimes!(GroupReplacesItself, keep < group.entries.len());
             group.entries.truncate(keep);
             group.truncated = Some(group.truncated.map_or(from, |t| t.min(from)));
             if from <= state.written_index {
@@ -198,6 +202,7 @@ fn complete(shared: &Shared, group: &Group) {
         for from in state.queue.iter().filter_map(|c| c.truncate_from) {
             durable = durable.min(from.prev());
         }
+        sometimes!(DurableHeldBack, durable < state.written_index);
         state.durable_index = durable;
         state.trim_tail(shared.options.cache_bytes, durable);
         durable
@@ -409,7 +414,10 @@ impl Frames<'_> {
         }
         match file.write_through(self.buf, start.offset).await {
             None => Ok(false),
-            Some(Ok(())) => Ok(true),
+            Some(Ok(())) => {
+                sometimes!(WrittenThrough);
+                Ok(true)
+            }
             Some(Err(e)) => {
                 shared.poison();
                 Err(e)
@@ -483,7 +491,10 @@ pub(crate) async fn create_segment(
     };
     frames.extend_from_slice(&header.encode());
     let (tmp, file, mode) = match prepared {
-        Some(p) => (p.name, p.file, SyncMode::Data),
+        Some(p) => {
+            sometimes!(PreparedUsed);
+            (p.name, p.file, SyncMode::Data)
+        }
         None => {
             let tmp = shared.tmp_name("segment");
             // Not garbage before it fails: the cleaner runs meanwhile.
@@ -508,7 +519,10 @@ pub(crate) async fn create_segment(
     if written.is_ok() {
         written = group.flush(&file).await;
     }
-    written.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
+    written.inspect_err(|_| {
+        sometimes!(SegmentGivenUp);
+        shared.state().garbage.push(tmp.clone());
+    })?;
     let Frames { end, marks, .. } = group;
     let durable =
         shared.has(Mutant::DurableNotLowered) && end.index <= shared.state().durable_index;

@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::ids::NodeId;
 use crate::job::Step;
 use crate::raft::SnapshotPiece;
+use crate::sometimes::sometimes;
 use crate::store::{Install, Installed};
 
 use super::replica::Restore;
@@ -102,6 +103,7 @@ impl<S: StateMachine> Node<S> {
         if let Receiving::Pieces { install, .. } = &self.receiving
             && install.meta().last_index <= self.replica.applied_index()
         {
+            sometimes!(PiecesSuperfluous);
             self.receiving = Receiving::Nothing;
             // Or the core would wait for the piece that the install was taking.
             self.raft.snapshot_failed();

@@ -170,7 +170,7 @@ impl Raft {
     }
 
     /// The leader's own membership has changed: it sends to whom that names.
-    fn follow_membership(&mut self, next_index: Index) {
+    pub(super) fn follow_membership(&mut self, next_index: Index) {
         let others: Vec<NodeId> = quorum::others(self.members.current(), self.config.id).collect();
         let State::Leader(leader) = &mut self.state else {
             unreachable!("it has just proposed");
@@ -212,6 +212,9 @@ impl Raft {
     pub fn membership_at(&self, index: Index) -> &Membership {
         if self.config.mutants.has(Mutant::SnapshotOfNewestMembers) {
             return self.membership();
+        }
+        if self.config.mutants.has(Mutant::SnapshotOfFirstMembers) {
+            return &self.config.membership;
         }
         self.members.at(index)
     }

@@ -158,6 +158,9 @@ impl Raft {
             reported_membership: (Index(0), config.membership.clone()),
             config,
         };
+        if raft.config.mutants.has(Mutant::ChangeOnCommit) {
+            raft.members.count_upto(commit_index);
+        }
         raft.reset_timer();
         raft.report_membership();
         Ok(raft)
@@ -416,6 +419,13 @@ impl Raft {
             self.commit_index = index;
             self.pending.commit = Some(index);
             self.events.push(Event::Committed { index, term });
+            if self.config.mutants.has(Mutant::ChangeOnCommit) {
+                self.members.count_upto(index);
+                self.report_membership();
+                if self.is_leader() {
+                    self.follow_membership(index.next());
+                }
+            }
         }
         Ok(())
     }
@@ -440,7 +450,7 @@ impl Raft {
 
     /// Tells the observer who counts here, where that is news.
     pub(super) fn report_membership(&mut self) {
-        let (index, membership) = (self.members.changed_at(), self.members.current());
+        let (index, membership) = self.members.counting();
         let (reported_at, reported) = &self.reported_membership;
         if index != *reported_at || membership != reported {
             let membership = membership.clone();

@@ -12,6 +12,7 @@ use crate::entry::EntryKind;
 use crate::error::Result;
 use crate::ids::{Index, NodeId, Term};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 
 impl Raft {
     /// Whether an election may be started here now.
@@ -35,6 +36,10 @@ impl Raft {
     pub(super) fn start_pre_vote(&mut self, log: &dyn LogView) -> Result<()> {
         assert!(!self.is_leader());
         let (last_index, last_term) = self.view(log).last()?;
+        sometimes!(
+            RemovedCampaigns,
+            !quorum::is_voter(self.membership(), self.config.id)
+        );
         self.leader = None;
         self.state = State::PreCandidate(BTreeMap::from([(self.config.id, true)]));
         self.reset_timer();
@@ -124,7 +129,10 @@ impl Raft {
             // makes the leader step down: nobody is stuck.
             Body::Vote {
                 handover: false, ..
-            } if self.is_in_lease() => false,
+            } if self.is_in_lease() => {
+                sometimes!(VoteInLease);
+                false
+            }
             Body::Append { .. }
             | Body::Heartbeat { .. }
             | Body::Snapshot { .. }
@@ -206,7 +214,7 @@ impl Raft {
         let State::PreCandidate(votes) = &self.state else {
             return Ok(());
         };
-        match quorum::tally(self.membership(), votes) {
+        match quorum::tally(self.membership(), votes, self.config.mutants) {
             Tally::Won => self.start_election(false, log)?,
             Tally::Lost => self.become_follower(self.term(), None),
             Tally::Open => {}
@@ -226,6 +234,10 @@ impl Raft {
         let free = free || self.hard_state.vote == Some(from);
         let granted = free && self.is_up_to_date(last_index, last_term, log)?;
         if granted {
+            sometimes!(
+                VoteByStranger,
+                !quorum::is_voter(self.membership(), self.config.id)
+            );
             if self.hard_state.vote != Some(from) {
                 self.vote_for(from);
             }
@@ -268,7 +280,7 @@ impl Raft {
         let State::Candidate(votes) = &self.state else {
             return Ok(());
         };
-        match quorum::tally(self.membership(), votes) {
+        match quorum::tally(self.membership(), votes, self.config.mutants) {
             Tally::Won => self.become_leader(log)?,
             Tally::Lost => self.become_follower(self.term(), None),
             Tally::Open => {}
@@ -294,7 +306,7 @@ impl Raft {
     }
 
     fn other_voters(&self) -> Vec<NodeId> {
-        let voters = self.membership().voters.iter().copied();
+        let voters = quorum::electors(self.membership(), self.config.mutants);
         voters.filter(|&id| id != self.config.id).collect()
     }
 }

@@ -6,6 +6,7 @@ use crate::entry::Entry;
 use crate::error::Result;
 use crate::ids::{Index, NodeId, Term};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 
 impl Raft {
     pub(super) fn on_append(
@@ -19,6 +20,7 @@ impl Raft {
         self.follow(from);
         // Nothing may be submitted now; a heartbeat makes the leader try again.
         if self.is_finishing_install() {
+            sometimes!(AppendDuringInstall);
             return Ok(());
         }
         if !self.matches(prev_index, prev_term, log)? {

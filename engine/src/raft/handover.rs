@@ -10,6 +10,7 @@ use super::{Body, LogView};
 use crate::error::Result;
 use crate::ids::NodeId;
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 
 use super::quorum;
 
@@ -64,6 +65,7 @@ impl Raft {
         {
             handover.elapsed_ticks += 1;
             if handover.elapsed_ticks >= self.config.election_ticks {
+                sometimes!(HandoverGivenUp);
                 leader.handover = None;
             }
         }

@@ -16,6 +16,7 @@ use crate::entry::{Entry, EntryKind};
 use crate::error::{Error, Result};
 use crate::ids::{Index, NodeId, Term};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 
 /// What only a leader knows. It dies with the leadership.
 #[derive(Debug)]
@@ -78,6 +79,7 @@ impl Raft {
             }));
         };
         if self.commit_index < leader.first_own_index {
+            sometimes!(EarlyRead);
             leader.reads.ask_early(context);
         } else {
             leader.reads.ask(context, self.commit_index);
@@ -131,13 +133,14 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else {
             return;
         };
-        let heard = quorum::holds(self.members.current(), |id| {
+        let heard = quorum::holds(self.members.current(), self.config.mutants, |id| {
             leader.progress.get(&id).is_none_or(|other| other.active)
         });
         for progress in leader.progress.values_mut() {
             progress.active = false;
         }
         if !heard {
+            sometimes!(QuorumLost);
             self.become_follower(self.term(), None);
         }
     }
@@ -228,6 +231,7 @@ impl Raft {
             && !self.config.mutants.has(Mutant::SendsPurgedSnapshot)
         {
             // The log was purged past that snapshot while it was sent.
+            sometimes!(TransferBegunAgain);
             progress.start_transfer();
         }
         self.advance_commit(log)
@@ -275,7 +279,7 @@ impl Raft {
             return;
         };
         let current = leader.reads.round();
-        let mut round = quorum::reached(self.members.current(), |id| {
+        let mut round = quorum::reached(self.members.current(), self.config.mutants, |id| {
             leader
                 .progress
                 .get(&id)
@@ -298,10 +302,14 @@ impl Raft {
         } else {
             self.durability.durable_index()
         };
-        let index = Index(quorum::reached(self.members.current(), |id| {
-            let other = leader.progress.get(&id);
-            other.map_or(own, |other| other.match_index()).0
-        }));
+        let index = Index(quorum::reached(
+            self.members.current(),
+            self.config.mutants,
+            |id| {
+                let other = leader.progress.get(&id);
+                other.map_or(own, |other| other.match_index()).0
+            },
+        ));
         if index <= self.commit_index {
             return Ok(());
         }
@@ -310,6 +318,7 @@ impl Raft {
         if self.view(log).term(index)? != self.term()
             && !self.config.mutants.has(Mutant::CommitOldTerm)
         {
+            sometimes!(OldTermWaits);
             return Ok(());
         }
         self.commit_to(index, log)?;

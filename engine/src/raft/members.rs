@@ -15,21 +15,37 @@ pub(super) struct Members {
     /// Never empty. The first one is the snapshot's, or at index 0 the one that
     /// the member was configured with.
     by_index: BTreeMap<Index, Membership>,
+    /// Those behind here do not count: only a planted bug says so.
+    counts_upto: Option<Index>,
 }
 
 impl Members {
     pub(super) fn new(base: Index, membership: Membership) -> Self {
         Members {
             by_index: BTreeMap::from([(base, membership)]),
+            counts_upto: None,
         }
     }
 
     /// The one that counts: the newest, whether committed or not.
     pub(super) fn current(&self) -> &Membership {
-        self.last().1
+        self.counting().1
     }
 
-    /// From where on the current one counts. Committed up to here, a change is done.
+    /// The same, and from where on it counts.
+    pub(super) fn counting(&self) -> (Index, &Membership) {
+        let upto = self.counts_upto.unwrap_or(Index(u64::MAX));
+        let newest = self.by_index.range(..=upto).next_back();
+        let (&index, membership) = newest.unwrap_or_else(|| self.last());
+        (index, membership)
+    }
+
+    /// For a planted bug: what stands behind `index` does not count yet.
+    pub(super) fn count_upto(&mut self, index: Index) {
+        self.counts_upto = Some(index);
+    }
+
+    /// From where on the newest one counts. Committed up to here, a change is done.
     pub(super) fn changed_at(&self) -> Index {
         *self.last().0
     }

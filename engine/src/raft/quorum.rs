@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::entry::Membership;
 use crate::ids::NodeId;
+use crate::mutant::{Mutant, Mutants};
 
 /// How an election stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,10 +16,14 @@ pub(super) enum Tally {
     Open,
 }
 
-pub(super) fn tally(membership: &Membership, votes: &BTreeMap<NodeId, bool>) -> Tally {
-    if holds(membership, |id| votes.get(&id) == Some(&true)) {
+pub(super) fn tally(
+    membership: &Membership,
+    votes: &BTreeMap<NodeId, bool>,
+    mutants: Mutants,
+) -> Tally {
+    if holds(membership, mutants, |id| votes.get(&id) == Some(&true)) {
         Tally::Won
-    } else if holds(membership, |id| votes.get(&id) != Some(&false)) {
+    } else if holds(membership, mutants, |id| votes.get(&id) != Some(&false)) {
         Tally::Open
     } else {
         Tally::Lost
@@ -26,18 +31,33 @@ pub(super) fn tally(membership: &Membership, votes: &BTreeMap<NodeId, bool>) -> 
 }
 
 /// Whether `is` holds for a majority of the voters.
-pub(super) fn holds(membership: &Membership, is: impl Fn(NodeId) -> bool) -> bool {
-    let count = membership.voters.iter().filter(|&&id| is(id)).count();
+pub(super) fn holds(
+    membership: &Membership,
+    mutants: Mutants,
+    is: impl Fn(NodeId) -> bool,
+) -> bool {
+    let count = electors(membership, mutants).filter(|&id| is(id)).count();
     2 * count > membership.voters.len()
 }
 
 /// The highest value that a majority of the voters has reached.
-pub(super) fn reached(membership: &Membership, value: impl Fn(NodeId) -> u64) -> u64 {
-    let mut values: Vec<u64> = membership.voters.iter().map(|&id| value(id)).collect();
-    values.sort_unstable();
-    // From the median on (the lower one of an even number) there are enough.
-    let median = values.len().saturating_sub(1) / 2;
-    values.get(median).copied().unwrap_or(0)
+pub(super) fn reached(
+    membership: &Membership,
+    mutants: Mutants,
+    value: impl Fn(NodeId) -> u64,
+) -> u64 {
+    let mut values: Vec<u64> = electors(membership, mutants).map(value).collect();
+    // The highest first: so many of them are a majority.
+    values.sort_unstable_by(|a, b| b.cmp(a));
+    let majority = membership.voters.len() / 2 + 1;
+    values.get(majority - 1).copied().unwrap_or(0)
+}
+
+/// Whose word counts, and who is asked for a vote: the voters alone.
+pub(super) fn electors(membership: &Membership, mutants: Mutants) -> impl Iterator<Item = NodeId> {
+    let count = mutants.has(Mutant::LearnersCount);
+    let learners = membership.learners.iter().filter(move |_| count);
+    membership.voters.iter().chain(learners).copied()
 }
 
 pub(super) fn is_voter(membership: &Membership, id: NodeId) -> bool {
@@ -64,10 +84,11 @@ mod tests {
             learners: vec![NodeId(99)],
         };
         let value = |id: NodeId| values[id.0 as usize - 1];
-        assert_eq!(reached(&membership, value), expected, "{values:?}");
+        let none = Mutants::NONE;
+        assert_eq!(reached(&membership, none, value), expected, "{values:?}");
         // The two ways to count agree.
-        assert!(holds(&membership, |id| value(id) >= expected));
-        assert!(!holds(&membership, |id| value(id) > expected));
+        assert!(holds(&membership, none, |id| value(id) >= expected));
+        assert!(!holds(&membership, none, |id| value(id) > expected));
     }
 
     #[test]
@@ -88,7 +109,8 @@ mod tests {
         };
         let check = |votes: &[(u64, bool)], expected| {
             let votes = votes.iter().map(|&(id, vote)| (NodeId(id), vote)).collect();
-            assert_eq!(tally(&membership, &votes), expected, "{votes:?}");
+            let found = tally(&membership, &votes, Mutants::NONE);
+            assert_eq!(found, expected, "{votes:?}");
         };
         check(&[], Tally::Open);
         check(&[(1, true), (2, true)], Tally::Open);

@@ -6,6 +6,7 @@ use crate::entry::SnapshotMeta;
 use crate::error::Result;
 use crate::ids::{Index, NodeId, Term};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 
 /// A snapshot on its way to us.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl Raft {
         }));
         if (now.meta.last_index, now.wanted) != (last_index, offset) {
             // A late piece, or the leader believes that we have more.
+            sometimes!(PieceOutOfOrder);
             let (last_index, offset) = (now.meta.last_index, now.wanted);
             if !self.config.mutants.has(Mutant::TransferNotResumed) {
                 self.send(from, Body::SnapshotWanted { last_index, offset });
@@ -135,8 +137,13 @@ impl Raft {
             );
         }
         self.durability.snapshot_installed(last, kept_suffix);
+        let membership = if self.config.mutants.has(Mutant::InstallKeepsMembers) {
+            self.membership().clone()
+        } else {
+            meta.membership.clone()
+        };
         self.members
-            .snapshot_installed(last, meta.membership.clone(), kept_suffix);
+            .snapshot_installed(last, membership, kept_suffix);
         self.report_membership();
         self.commit_to(last, log)?;
         if let Some(leader) = self.leader {

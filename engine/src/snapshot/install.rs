@@ -13,6 +13,7 @@ use crate::ids::{Index, Term};
 use crate::job::{Job, Step, turn};
 use crate::mutant::Mutant;
 use crate::raft::LogView;
+use crate::sometimes::sometimes;
 use crate::store::{Shared, State, Store};
 
 /// The receiving side of a snapshot from the leader.
@@ -174,6 +175,7 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
     let last_index = writer.last_index();
     let last_term = writer.last_term();
     // Drain: what was submitted before is in the log when the log is judged.
+    sometimes!(InstallWaited, !is_drained(shared)?);
     while !is_drained(shared)? {
         turn().await;
     }

@@ -10,6 +10,7 @@ use crate::event::{Event, Phase};
 use crate::ids::Index;
 use crate::job::{Job, turn};
 use crate::mutant::Mutant;
+use crate::sometimes::sometimes;
 use crate::store::Shared;
 
 /// A frozen state of a state machine, read once from front to back.
@@ -57,6 +58,7 @@ async fn finish(shared: &Shared, writer: SnapshotWriter) -> Result<bool> {
     let last_index = writer.last_index();
     let _publishing = Publishing::begin(shared).await;
     if !is_news(shared, last_index) && !shared.has(Mutant::OlderSnapshotReplaces) {
+        sometimes!(SaveOvertaken);
         return Ok(false);
     }
     let min_generation = {

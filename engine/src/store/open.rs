@@ -38,6 +38,7 @@ use crate::log::segment::{self, Link, Mark, Segment, SegmentHeader, SharedSegmen
 use crate::log::writer::{create_segment, link_before, publish_segment};
 use crate::mutant::{Mutant, Mutants};
 use crate::snapshot::{self, SnapshotReader};
+use crate::sometimes::sometimes;
 
 pub(crate) const LOCK: &str = "LOCK";
 /// Bytes read at once.
@@ -112,6 +113,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         let covered = state.live.drain(..).map(|s| s.header.file_name());
         report.garbage.extend(covered);
         if last_index > Index(0) {
+            sometimes!(LogBegunAnew);
             report.decide(
                 &*host.env,
                 format!(
@@ -138,12 +140,14 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
 
     // Unfinished files mean nothing in any state, and their space may be needed.
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        sometimes!(TemporaryRemoved);
         shared.dir.unlink(name).await?;
         report.garbage.push(name.clone());
     }
     make_durable(&shared, unproven, &tail, &mut report).await?;
     let mut file = shared.state().hard_state_file.clone();
     if file.is_new() {
+        sometimes!(BirthCutShort, names.iter().any(|n| n == hard_state::NAME));
         // Also where the file was found: the open that created the directory
         // may have ended right before this. The write below is the proof that
         // it was done.
@@ -200,6 +204,7 @@ pub(super) async fn look(
                     what: Corruption::HardStateSlot,
                 });
             }
+            sometimes!(HardStateFellBack);
             report.decide(
                 &*host.env,
                 "hard state: one slot is bad, the other one counts",
@@ -340,8 +345,10 @@ pub(super) async fn follow(
     }
     for &i in &chain.garbage {
         let why = if headers[i].generation < min_generation {
+            sometimes!(DeadSegment);
             "dead"
         } else {
+            sometimes!(HiddenSegment);
             "hidden"
         };
         report.decide(&*host.env, format!("{}: {why}", headers[i].file_name()));
@@ -373,6 +380,7 @@ pub(super) async fn follow(
         break;
     }
     for covered in live.drain(..first) {
+        sometimes!(GapCovered);
         let name = covered.header.file_name();
         report.decide(
             &*host.env,
@@ -431,10 +439,14 @@ pub(super) async fn read_hint(
             return Err(corrupt(&found.file, commit_hint::INDEX_AT, what));
         }
         Some(hint) => {
+            sometimes!(HintUsed);
             report.commit_hint = hint;
             report.decide(&*host.env, format!("commit hint: {hint}"));
         }
-        None => report.decide(&*host.env, "commit hint: torn, none"),
+        None => {
+            sometimes!(HintTorn);
+            report.decide(&*host.env, "commit hint: torn, none");
+        }
     }
     Ok(Some(found.file))
 }
@@ -523,12 +535,14 @@ pub(super) async fn read_tail(
                 end.offset, end.index
             ),
         );
+        sometimes!(TornTailCut);
         report.torn_tail = Some((last.file.path().to_owned(), end.offset));
         report.ambiguous_tail = !options.mutants.has(Mutant::SilentTornTail);
     }
     // An earlier recovery cut the tail, and nothing was appended since: nobody
     // may have heard of it.
     if last.header.prev.doubtful && proven < last.header.base {
+        sometimes!(CutTailFoundAgain);
         report.decide(
             &*host.env,
             format!("{name}: begun behind a torn tail, and nothing was appended since"),
@@ -647,6 +661,7 @@ async fn make_durable(
         doubtful: report.ambiguous_tail,
         ..before
     };
+    sometimes!(TailCopied);
     let entries: Vec<Entry> = unproven.into_iter().map(|(_, entry)| entry).collect();
     let (from, to) = (first.index, tail.end.index.prev());
     report.decide(

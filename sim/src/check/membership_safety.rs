@@ -1,10 +1,14 @@
 //! membership-safety: who leads was voted for by a quorum, and what is committed
-//! is durable on one, whatever the membership was at that time; and that changes
-//! so that quorums overlap (Raft thesis, chapter 4).
+//! is durable on one, whatever the membership was at that time; that changes so
+//! that quorums overlap, and counts as long as its entry is in the log; who was
+//! removed leads no longer; and a snapshot has the membership as of its last entry
+//! (Raft thesis, chapter 4 and 5.1).
 
 use std::collections::BTreeMap;
 
-use afterimage_engine::{Event, HardState, Index, Membership, NodeId, Role, Term};
+use afterimage_engine::{
+    EntryId, Event, HardState, Index, Membership, NodeId, Role, SnapshotMeta, Term,
+};
 
 use super::{Harm, Judge, Model, NodeModel, broken};
 use crate::trace::{Record, What};
@@ -18,17 +22,36 @@ pub struct MembershipSafety {
     leaders: BTreeMap<NodeId, Term>,
     /// Durable votes: by term, whom each node votes for.
     votes: BTreeMap<Term, BTreeMap<NodeId, NodeId>>,
+    /// Entries that change the membership, and to which.
+    changes: BTreeMap<EntryId, Membership>,
+    /// A leader's change whose entry its store has not taken yet.
+    proposed: BTreeMap<NodeId, (Index, Membership)>,
+    /// The committed memberships, each by the index from which on it counts.
+    history: BTreeMap<Index, Membership>,
 }
 
 impl Judge for MembershipSafety {
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
+        if let Some((index, membership)) = &model.members
+            && !self.history.contains_key(index)
+        {
+            self.history.insert(*index, membership.clone());
+        }
         let Some((id, node)) = model.node_of(record) else {
             return Ok(());
         };
         let found = match &record.what {
             What::Boot { .. } => {
                 self.leaders.remove(&id);
+                self.proposed.remove(&id);
                 Ok(())
+            }
+            What::Engine(Event::Appended { entries }) => {
+                self.appended(id, entries);
+                Ok(())
+            }
+            What::Engine(Event::SnapshotSaved { meta } | Event::SnapshotInstalled { meta, .. }) => {
+                self.stands_for(meta)
             }
             What::Up(contents) => {
                 self.vote(id, contents.hard_state);
@@ -44,16 +67,21 @@ impl Judge for MembershipSafety {
                     return Ok(());
                 }
                 self.leaders.insert(id, *term);
-                self.elected(id, node, *term)
+                let elected = self.elected(id, node, *term);
+                elected.and_then(|()| self.goes_by_its_log(node))
             }
-            What::Engine(Event::MembershipChanged { membership, .. }) => {
+            What::Engine(Event::MembershipChanged { index, membership }) => {
+                self.changes(id, node, *index, membership);
                 match (self.leaders.get(&id), &node.membership) {
                     (Some(term), Some(former)) => changed(node, *term, former, membership),
                     _ => Ok(()),
                 }
             }
             What::Engine(Event::Committed { index, .. }) if self.leaders.contains_key(&id) => {
-                committed(model, node, *index)
+                let quorum = committed(model, node, *index);
+                quorum
+                    .and_then(|()| self.goes_by_its_log(node))
+                    .and_then(|()| takes_part(id, node))
             }
             _ => Ok(()),
         };
@@ -77,6 +105,102 @@ impl MembershipSafety {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// A leader's membership is new: that is its own entry of that index, which its
+    /// store is about to take.
+    fn changes(&mut self, id: NodeId, node: &NodeModel, index: Index, membership: &Membership) {
+        if !self.leaders.contains_key(&id) {
+            return;
+        }
+        match node.store.entry(index) {
+            Some(entry) => drop(self.changes.insert(entry, membership.clone())),
+            None => drop(self.proposed.insert(id, (index, membership.clone()))),
+        }
+    }
+
+    fn appended(&mut self, id: NodeId, entries: &[EntryId]) {
+        let proposed = self.proposed.get(&id).map(|(index, _)| *index);
+        if let Some(entry) = entries.iter().find(|entry| Some(entry.index) == proposed)
+            && let Some((_, membership)) = self.proposed.remove(&id)
+        {
+            self.changes.insert(*entry, membership);
+        }
+    }
+
+    /// A membership counts from the moment its entry is in the log, committed or
+    /// not, until it is truncated.
+    fn goes_by_its_log(&self, node: &NodeModel) -> Result<(), String> {
+        let Some((_, own)) = &node.membership else {
+            return Ok(());
+        };
+        let mut newest_first = self.changes.iter().rev();
+        let logged = newest_first.find(|(entry, _)| node.store.entry(entry.index) == Some(**entry));
+        let logged = match logged {
+            Some((entry, membership)) => Some((entry.index, membership)),
+            None => self.as_of(node.store.snapshot_index()),
+        };
+        match logged {
+            Some((index, membership)) if membership != own => Err(format!(
+                "leads by {}, and its log has {} of index {index}",
+                listed(own),
+                listed(membership)
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a snapshot has for its members is what counted at its end. Who joined
+    /// later was never told who began: up to the first change, it has nobody.
+    fn stands_for(&self, meta: &SnapshotMeta) -> Result<(), String> {
+        let Some((index, membership)) = self.as_of(meta.last_index) else {
+            return Ok(());
+        };
+        let founders = self.history.first_key_value().map(|(_, first)| first);
+        let unknown = Some(membership) == founders && meta.membership == Membership::default();
+        if unknown || *membership == meta.membership {
+            return Ok(());
+        }
+        Err(format!(
+            "a snapshot up to {} has {}, but {} counts from {index} on",
+            meta.last_index,
+            listed(&meta.membership),
+            listed(membership)
+        ))
+    }
+
+    /// The committed membership that counts at `index`. `None` if the run did not
+    /// say who takes part.
+    fn as_of(&self, index: Index) -> Option<(Index, &Membership)> {
+        let upto = self.history.range(..=index).next_back();
+        upto.map(|(index, membership)| (*index, membership))
+    }
+}
+
+/// Who is removed leads until that is committed, and commits nothing more.
+fn takes_part(id: NodeId, node: &NodeModel) -> Result<(), String> {
+    match &node.membership {
+        Some((index, membership)) if *index <= node.commit && !membership.voters.contains(&id) => {
+            Err(format!("leads on, though removed with index {index}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn listed(membership: &Membership) -> String {
+    let ids = |ids: &[NodeId]| {
+        ids.iter()
+            .map(|id| format!("n{id}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    match membership.learners.is_empty() {
+        true => format!("({})", ids(&membership.voters)),
+        false => format!(
+            "({} | {})",
+            ids(&membership.voters),
+            ids(&membership.learners)
+        ),
     }
 }
 
@@ -234,5 +358,78 @@ mod tests {
         // A follower takes what it is sent, and gives back what is truncated.
         let followed = || ready().changed(3, 3, &[1, 2, 3, 4, 5]);
         followed().changed(3, 0, &[1, 2, 3]).passes();
+    }
+
+    /// n1 leads in term 2, committed 2/2, and proposes to add n4 with 2/3, which n2
+    /// has, too, and n3 has not.
+    fn proposed() -> Stream {
+        let own = leader().append(1, &[e(2, 2)]).durable(1, 2);
+        let both = own.append(2, &[e(2, 2)]).durable(2, 2).committed(1, 2, 2);
+        let changed = both.changed(1, 3, &[1, 2, 3, 4]).append(1, &[e(2, 3)]);
+        let own = changed.durable(1, 3);
+        own.append(2, &[e(2, 3)]).durable(2, 3)
+    }
+
+    #[test]
+    fn a_change_counts_as_soon_as_it_is_in_the_log() {
+        let next = |stream: Stream| {
+            let voted = [1, 2, 3]
+                .iter()
+                .fold(stream, |stream, id| stream.hard_state(*id, 3, Some(2)));
+            voted.role(2, 3, Leader)
+        };
+        next(proposed()).breaks(RULE);
+        next(proposed().changed(2, 3, &[1, 2, 3, 4])).passes();
+    }
+
+    #[test]
+    fn a_truncated_change_counts_no_more() {
+        // n2 has lost the change to an entry of n3's, and leads after it.
+        let replaced = || {
+            let taken = proposed().changed(2, 3, &[1, 2, 3, 4]);
+            let cut = taken.truncate(2, 3).append(2, &[e(3, 3)]);
+            cut.truncated(2, 3).durable(2, 3)
+        };
+        let next = |stream: Stream| {
+            let voted = [1, 2, 3]
+                .iter()
+                .fold(stream, |stream, id| stream.hard_state(*id, 4, Some(2)));
+            voted.role(2, 4, Leader)
+        };
+        next(replaced()).breaks(RULE);
+        next(replaced().changed(2, 0, &[1, 2, 3])).passes();
+    }
+
+    #[test]
+    fn who_is_removed_leads_until_that_is_committed() {
+        let left = || {
+            let own = leader().append(1, &[e(2, 2)]).durable(1, 2);
+            let both = own.append(2, &[e(2, 2)]).durable(2, 2).committed(1, 2, 2);
+            let left = both.changed(1, 3, &[2, 3]).append(1, &[e(2, 3), e(2, 4)]);
+            (2..=3).fold(left, |stream, id| {
+                let first = if id == 2 { 3 } else { 2 };
+                let entries: Vec<_> = (first..=4).map(|index| e(2, index)).collect();
+                stream.append(id, &entries).durable(id, 4)
+            })
+        };
+        left().committed(1, 3, 2).passes();
+        left().committed(1, 4, 2).passes();
+        left().committed(1, 3, 2).committed(1, 4, 2).breaks(RULE);
+    }
+
+    #[test]
+    fn a_snapshot_has_the_members_of_its_end() {
+        let committed = || {
+            let known = proposed().append(3, &[e(2, 2), e(2, 3)]).durable(3, 3);
+            known.committed(1, 3, 2)
+        };
+        let (three, four) = ([1, 2, 3], [1, 2, 3, 4]);
+        committed().saved_with(1, (2, 2), &three).passes();
+        committed().saved_with(1, (2, 2), &four).breaks(RULE);
+        committed().saved_with(1, (3, 2), &four).passes();
+        committed().saved_with(1, (3, 2), &three).breaks(RULE);
+        // Who joins later does not know who began, but every change.
+        committed().saved_with(1, (2, 2), &[]).passes();
+        committed().saved_with(1, (3, 2), &[]).breaks(RULE);
     }
 }

@@ -76,11 +76,11 @@ fn hard_state(term: u64, vote: Option<u64>) -> HardState {
     }
 }
 
-fn meta(last_index: u64, last_term: u64) -> SnapshotMeta {
+fn meta(last_index: u64, last_term: u64, membership: Membership) -> SnapshotMeta {
     SnapshotMeta {
         last_index: Index(last_index),
         last_term: Term(last_term),
-        membership: Membership::default(),
+        membership,
     }
 }
 
@@ -153,6 +153,13 @@ impl Stream {
     /// These take part at the beginning.
     pub fn members(self, voters: &[u64]) -> Self {
         self.push(None, What::Members(membership(voters)))
+    }
+    fn founders(&self) -> Membership {
+        let found = self.0.iter().find_map(|record| match &record.what {
+            What::Members(founders) => Some(founders.clone()),
+            _ => None,
+        });
+        found.unwrap_or_default()
     }
     pub fn changed(self, node: u64, index: u64, voters: &[u64]) -> Self {
         let event = Event::MembershipChanged {
@@ -293,11 +300,15 @@ impl Stream {
         self.push(Some(node), what)
     }
     pub fn saved(self, node: u64, last_index: u64, last_term: u64) -> Self {
-        let meta = meta(last_index, last_term);
+        let meta = meta(last_index, last_term, self.founders());
+        self.event(node, Event::SnapshotSaved { meta })
+    }
+    pub fn saved_with(self, node: u64, (last_index, last_term): (u64, u64), ids: &[u64]) -> Self {
+        let meta = meta(last_index, last_term, membership(ids));
         self.event(node, Event::SnapshotSaved { meta })
     }
     pub fn installed(self, node: u64, last_index: u64, last_term: u64, kept_suffix: bool) -> Self {
-        let meta = meta(last_index, last_term);
+        let meta = meta(last_index, last_term, self.founders());
         self.event(node, Event::SnapshotInstalled { meta, kept_suffix })
     }
 

@@ -2,11 +2,13 @@
 
 use afterimage_engine::mutant::Mutant;
 
-use super::{FsBug, Impossible, MutantInfo, Plant};
+use super::{FsBug, Impossible, MutantInfo, OperatorBug, Plant};
 use crate::plan::STORE;
 
 /// Of a cluster: rules of Raft, and what needs appends that overtake each other.
 const RAFT_3: &str = "raft-3";
+/// Of a cluster whose members change.
+const MEMBERSHIP_5: &str = "membership-5";
 
 pub(super) const PLANTED: &[MutantInfo] = &[
     MutantInfo {
@@ -464,6 +466,94 @@ pub(super) const PLANTED: &[MutantInfo] = &[
         what: "a leader goes on sending a snapshot behind which its log was purged",
         plant: Plant::Engine(Mutant::SendsPurgedSnapshot),
         scenario: RAFT_3,
+    },
+    MutantInfo {
+        name: "change-before-former",
+        rows: &[],
+        source: "Redpanda #17675",
+        what: "a change of the membership is taken before the former one is committed",
+        plant: Plant::Engine(Mutant::ChangeBeforeFormer),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "change-before-own-commit",
+        rows: &[],
+        source: "Raft's single-server change (Ongaro, 2015)",
+        what: "a new leader takes a change before it has committed an entry of its own term",
+        plant: Plant::Engine(Mutant::ChangeBeforeOwnCommit),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "change-on-commit",
+        rows: &[],
+        source: "etcd #5004; Raft thesis, 4.1",
+        what: "a change counts once it is committed, not as soon as it is in the log",
+        plant: Plant::Engine(Mutant::ChangeOnCommit),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "change-not-undone",
+        rows: &[],
+        source: "Camunda #57393",
+        what: "a change that was truncated counts on",
+        plant: Plant::Engine(Mutant::ChangeNotUndone),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "learners-count",
+        rows: &[],
+        source: "ra #427",
+        what: "learners vote, and what they have counts towards a quorum of the voters",
+        plant: Plant::Engine(Mutant::LearnersCount),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "snapshot-of-newest-members",
+        rows: &[],
+        source: "canonical/raft #250",
+        what: "a snapshot has the newest membership, not that of its last entry",
+        plant: Plant::Engine(Mutant::SnapshotOfNewestMembers),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "snapshot-of-first-members",
+        rows: &[],
+        source: "SwarmKit #238",
+        what: "a snapshot has the membership that its member was configured with",
+        plant: Plant::Engine(Mutant::SnapshotOfFirstMembers),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "install-keeps-members",
+        rows: &[],
+        source: "openraft #1808",
+        what: "who installs a snapshot goes on with the membership that it had",
+        plant: Plant::Engine(Mutant::InstallKeepsMembers),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "removed-leader-stays",
+        rows: &[],
+        source: "Raft thesis, 4.2.2",
+        what: "a leader that was removed leads on",
+        plant: Plant::Engine(Mutant::RemovedLeaderStays),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "identity-reused",
+        rows: &[],
+        source: "braft #292",
+        what: "a member that lost its disk comes back under its old name, empty",
+        plant: Plant::Operator(OperatorBug::ReusesIdentity),
+        scenario: MEMBERSHIP_5,
+    },
+    MutantInfo {
+        name: "cleaner-ignores-readers",
+        rows: &[],
+        source: "Camunda #4103",
+        what: "the cleaner removes what an open reader has yet to read",
+        plant: Plant::Engine(Mutant::CleanerIgnoresReaders),
+        scenario: STORE,
     },
 ];
 

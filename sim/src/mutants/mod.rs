@@ -49,6 +49,16 @@ pub enum Plant {
     Fs(FsBug),
     /// A defence of the engine is taken away, and the wrapper attacks.
     Both(Mutant, FsBug),
+    /// Whoever runs the cluster does what must not be done.
+    Operator(OperatorBug),
+}
+
+/// What the operator of a cluster does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorBug {
+    /// A member whose disk is gone is started again under its old name, on an
+    /// empty disk.
+    ReusesIdentity,
 }
 
 /// What the wrapper does wrong. Names are those of files, `*` matching any run
@@ -81,8 +91,9 @@ pub enum FsBug {
 /// All that can be planted: without the feature `mutants`, only what needs no
 /// change inside the engine.
 pub fn catalogue() -> impl Iterator<Item = &'static MutantInfo> + Clone {
-    let can =
-        |mutant: &&MutantInfo| cfg!(feature = "mutants") || matches!(mutant.plant, Plant::Fs(_));
+    let can = |mutant: &&MutantInfo| {
+        cfg!(feature = "mutants") || matches!(mutant.plant, Plant::Fs(_) | Plant::Operator(_))
+    };
     catalogue::PLANTED.iter().filter(can)
 }
 
@@ -110,7 +121,15 @@ impl MutantInfo {
     pub fn fs_bug(&self) -> Option<FsBug> {
         match self.plant {
             Plant::Fs(bug) | Plant::Both(_, bug) => Some(bug),
-            Plant::Engine(_) => None,
+            Plant::Engine(_) | Plant::Operator(_) => None,
+        }
+    }
+
+    /// The operator's share of it.
+    pub fn operator_bug(&self) -> Option<OperatorBug> {
+        match self.plant {
+            Plant::Operator(bug) => Some(bug),
+            _ => None,
         }
     }
 }

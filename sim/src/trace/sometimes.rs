@@ -1,8 +1,10 @@
 //! How often a run reached the situations in which stores have broken before.
-//! A campaign in which one of them never happens proves little.
+//! A campaign in which one of them never happens proves little. Most are seen in
+//! the records; where no record shows it, the engine marks the place (`Spot`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use afterimage_engine::sometimes::take;
 use afterimage_engine::{Event, Index, NodeId, Phase, Role};
 
 use super::changes::Changes;
@@ -80,6 +82,8 @@ struct Temporary {
 
 impl Sometimes {
     pub fn new() -> Self {
+        // What was before on this thread was not this run.
+        take().for_each(drop);
         Sometimes::default()
     }
 
@@ -89,6 +93,19 @@ impl Sometimes {
             .iter()
             .map(|label| (*label, self.counts.get(label).copied().unwrap_or(0)))
             .collect()
+    }
+
+    /// The same, and the places that the engine marks in its own code: how often
+    /// it was there on this thread since they were last counted.
+    /// What only a store alone comes to is left out for a cluster, and the other
+    /// way round.
+    pub fn counts_with_spots(&self, alone: bool) -> BTreeMap<&'static str, u64> {
+        let spots = take().filter(|(spot, _)| match alone {
+            true => !spot.is_of_raft(),
+            false => !spot.is_of_a_store_alone(),
+        });
+        let spots = spots.map(|(spot, count)| (spot.name(), count));
+        self.counts().into_iter().chain(spots).collect()
     }
 
     pub fn record(&mut self, record: &Record) {

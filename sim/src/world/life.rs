@@ -25,13 +25,9 @@ const RESTART_US_MAX: u64 = 500_000;
 const TWIN_EVERY: u64 = 3;
 
 pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<S> {
-    let disk = SimFs::with_profile(hash(&[plan.seed, id.0]), plan.disk.profile);
-    disk.record_ops(true);
-    disk.short_io(plan.disk.short);
-    disk.direct_io(plan.disk.direct);
     Member {
         id,
-        disk,
+        disk: new_disk(plan, id),
         env: Arc::new(SimEnv::new(hash(&[plan.seed, id.0]), "env")),
         mailbox: Mailbox::new(),
         process: handle.create_node().name(format!("n{id}")).build().id(),
@@ -55,6 +51,15 @@ pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<
         failed_opens: 0,
         settled: true,
     }
+}
+
+/// The empty disk of a machine.
+pub(super) fn new_disk(plan: &Plan, id: NodeId) -> SimFs {
+    let disk = SimFs::with_profile(hash(&[plan.seed, id.0]), plan.disk.profile);
+    disk.record_ops(true);
+    disk.short_io(plan.disk.short);
+    disk.direct_io(plan.disk.direct);
+    disk
 }
 
 /// A tick of this member's clock, which goes as fast as it was built to.

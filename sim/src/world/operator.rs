@@ -7,17 +7,21 @@
 use afterimage_engine::NodeId;
 use afterimage_engine::raft::{Change, Refused};
 
+use super::life;
 use super::member::{Life, Part};
 use super::nemesis::TOO_FEW;
 use super::replica::Command;
 use super::{Happening, Subject, World};
 use crate::check::DISK_LOST;
+use crate::mutants::OperatorBug;
 use crate::plan::{Action, Ask};
 use crate::rng::hash;
 use crate::trace::What;
 
 /// Between two tries.
 const AGAIN_US: u64 = 40_000;
+/// Until a lost disk is replaced, where somebody does so without a new name.
+const REPLACED_US: u64 = 500_000;
 
 /// A step of the plan that is being asked for.
 #[derive(Debug, Clone, Copy)]
@@ -210,6 +214,15 @@ impl<S: Subject> World<S> {
         self.member(node).part = Part::Gone;
         self.record(Some(node), What::Killed);
         self.record(Some(node), What::Fault { kind: DISK_LOST });
+        let bug = self.options.mutant.and_then(|m| m.operator_bug());
+        if bug == Some(OperatorBug::ReusesIdentity) {
+            let disk = life::new_disk(&self.plan, node);
+            let member = self.member(node);
+            member.part = Part::Active;
+            member.disk = disk;
+            member.recovery_crashes.clear();
+            self.boot_in(node, REPLACED_US);
+        }
         format!("n{node}: its disk is gone")
     }
 

@@ -1,10 +1,16 @@
+use std::collections::BTreeSet;
+
 use afterimage_engine::raft::Body;
+use afterimage_engine::sometimes::Spot;
 use afterimage_engine::{Event, Index, Phase, Role};
 
 use super::super::sometimes::{LABELS, Sometimes};
 use super::super::{What, names};
 use crate::check::testing::{Stream, e, empty};
 use crate::disk::{CrashPoint, CrashReport, FaultKind, OpKind, OpOutcome, OpRecord};
+use crate::plan::Plan;
+use crate::run::RunOptions;
+use crate::single;
 
 /// Exactly these labels are reached, once each.
 #[track_caller]
@@ -221,4 +227,30 @@ fn a_leadership_handed_over() {
     check(told().role(2, 5, Role::Leader), &["leadership-transferred"]);
     check(told().role(3, 5, Role::Leader), &[]);
     check(told().role(2, 6, Role::Leader), &[]);
+}
+
+/// What the engine marks is counted for each run by itself.
+#[test]
+fn places_of_the_engine() {
+    let text = include_str!("../../../tests/plans/torn-tail.plan");
+    let plan: Plan = text.parse().unwrap();
+    let run = || single::run(&plan, &RunOptions::default()).sometimes;
+    let counts = run();
+    assert_eq!(counts, run(), "on the same thread");
+    // A recovery on a copy of the disk, as the judges ask for, counts like any other.
+    for (label, reached) in [
+        ("torn-tail-cut", true),
+        ("tail-copied", true),
+        ("gap-covered-by-snapshot", false),
+    ] {
+        assert_eq!(counts[label] > 0, reached, "{label}");
+    }
+    assert!(!counts.contains_key("leader-lost-quorum"), "of one store");
+}
+
+#[test]
+fn no_name_means_two_things() {
+    let spots = Spot::ALL.iter().map(|spot| spot.name());
+    let names: BTreeSet<&str> = LABELS.into_iter().chain(spots).collect();
+    assert_eq!(names.len(), LABELS.len() + Spot::ALL.len());
 }
