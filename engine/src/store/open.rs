@@ -250,20 +250,13 @@ pub(super) async fn look(
     let min_generation = snapshot.as_ref().map_or(0, SnapshotReader::min_generation);
     let mut generation = min_generation;
     let mut segments: Vec<SharedSegment> = Vec::new();
-    let newest = segment_names.iter().map(|name| segment::parse_name(name));
-    let newest = newest.max_by_key(|found| found.map(|(_, generation)| generation));
     let mut files = Vec::new();
     for name in segment_names {
         let file = dir.open(name).await?;
-        // A disk is quicker with many small reads at once than one by one, and
-        // the newest segment will be read as a whole.
-        let is_newest = Some(segment::parse_name(name)) == newest;
-        let len = if is_newest {
-            options.segment_bytes
-        } else {
-            SECTOR as u64
-        };
-        file.advise(Advice::WillRead, 0, len);
+        // A disk is quicker with many small reads at once than one by one. Not
+        // the whole of the newest segment: of what is read in order, the system
+        // reads ahead by itself, in larger pages than it does on advice.
+        file.advise(Advice::WillRead, 0, SECTOR as u64);
         files.push((name, file));
     }
     for (name, file) in files {
