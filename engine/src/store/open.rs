@@ -26,7 +26,7 @@ use crate::commit_hint;
 use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Phase};
-use crate::fs::dir::{Dir, Handle};
+use crate::fs::dir::{Dir, FREED, Handle};
 use crate::fs::{Advice, SyncMode};
 use crate::hard_state::{self, HardStateFile};
 use crate::host::Host;
@@ -95,6 +95,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         hinted: report.commit_hint,
         hint_file,
         replaced: Vec::new(),
+        unlinked: Vec::new(),
         generation: found.generation,
         prepared: None,
         garbage: Vec::new(),
@@ -136,8 +137,15 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         _lock: lock,
     };
 
-    // Unfinished files mean nothing in any state, and their space may be needed.
+    // Unfinished files mean nothing in any state. Whoever removes the last of a
+    // large one frees its space, which may take as long as all the rest of an
+    // open: it is left to the cleaner, unless the space is needed here.
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
+        if shared.options.segment_bytes > FREED
+            && let Ok(file) = shared.dir.open(name).await
+        {
+            shared.state().unlinked.push(file);
+        }
         shared.dir.unlink(name).await?;
         report.garbage.push(name.clone());
     }
@@ -601,6 +609,16 @@ async fn look_behind(last: &Segment, end: Mark, len: u64) -> Result<Behind> {
     Ok(behind)
 }
 
+/// Gives back the space of what was removed; `false` if there was none. Not after
+/// a failed sync, which is never tried again.
+fn makes_room(shared: &Shared) -> bool {
+    let (unlinked, poisoned) = {
+        let mut state = shared.state();
+        (std::mem::take(&mut state.unlinked), state.poisoned)
+    };
+    !unlinked.is_empty() && !poisoned
+}
+
 /// Writes the records that are not proven durable again, into a new segment.
 async fn make_durable(
     shared: &Shared,
@@ -655,7 +673,14 @@ async fn make_durable(
     };
     let (copied, rest) = entries.split_at(whole);
     let mut frames = Vec::new();
-    let (segment, end) = create_segment(shared, first.index, link, copied, &mut frames).await?;
+    let created = create_segment(shared, first.index, link, copied, &mut frames).await;
+    let (segment, end) = match created {
+        Err(e) if e.is_no_space() && makes_room(shared) => {
+            frames.clear();
+            create_segment(shared, first.index, link, copied, &mut frames).await?
+        }
+        created => created?,
+    };
     // Whole and durable: appends may go on in it.
     report.garbage.extend(publish_segment(shared, segment, end));
     if let Some(next) = rest.first() {
