@@ -107,9 +107,8 @@ struct Latencies {
 
 impl Latencies {
     fn print(&self, name: &str) {
-        let line = |rounds: &[Vec<f64>]| {
-            [0.5, 0.99, 1.0].map(|q| 1e6 * quantile(&rounds.concat(), q))
-        };
+        let line =
+            |rounds: &[Vec<f64>]| [0.5, 0.99, 1.0].map(|q| 1e6 * quantile(&rounds.concat(), q));
         let ([a, b, c], [d, e, f]) = (line(&self.quiet), line(&self.during));
         println!("  {name:<22} {a:>8.0}{b:>8.0}{c:>8.0} |      {d:>8.0}{e:>8.0}{f:>8.0}");
     }
