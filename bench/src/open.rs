@@ -18,7 +18,7 @@ use crate::rounds::{interleave, print, timed};
 use crate::settings::Settings;
 
 const CHILD: &str = "--open-and-leave";
-/// Entries behind the large log: half of a segment.
+/// Entries in the last segment: half of it.
 const MORE: usize = 16 << 10;
 /// Read at once by the bare scan.
 const READ: usize = 1 << 20;
@@ -39,15 +39,25 @@ impl Large {
         log.close()?;
         // As in service: the last segment was prepared, is half full, and its
         // records are proven but for the last. (What a bulk load leaves unproven
-        // is written again by an open, up to a group of 8 MiB.)
+        // is written again by an open, up to a group of 8 MiB, into a segment
+        // that was not prepared.)
         let log = Ours::open(dir.path())?;
         let payloads = Payloads::new(1 << 10);
         let mut number = 0;
-        for batch in [vec![MORE / 16; 16], vec![1; 100]].concat() {
+        let mut append = |batch: usize| -> Result<()> {
             log.append_durable(0, &payloads.batch(number, batch))?;
             number += batch as u64;
+            Ok(())
+        };
+        append(1)?;
+        let before = segments(dir.path())?;
+        while segments(dir.path())? == before {
+            append(MORE / 16)?;
         }
-        // Closing leaves it so.
+        for batch in [vec![MORE / 16; 15], vec![1; 100]].concat() {
+            append(batch)?;
+        }
+        // Closing leaves it so, with the next one prepared.
         log.close()?;
         let mut files = std::fs::read_dir(dir.path())?
             .map(|entry| Ok(entry?.path()))
@@ -73,6 +83,26 @@ impl Large {
     }
 }
 
+/// As a link; what an open removes, for its space, as a copy that is durable.
+fn copy_file(file: &Path, into: &Path) -> Result<()> {
+    let to = into.join(file.file_name().ok_or("a file without a name")?);
+    if file.extension().is_some_and(|end| end == "tmp") {
+        std::fs::copy(file, &to)?;
+        File::open(to)?.sync_all()?;
+    } else {
+        std::fs::hard_link(file, to)?;
+    }
+    Ok(())
+}
+
+fn segments(dir: &Path) -> Result<usize> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir)? {
+        count += usize::from(entry?.path().extension().is_some_and(|end| end == "seg"));
+    }
+    Ok(count)
+}
+
 /// W5.
 pub fn run(settings: &Settings) -> Result<()> {
     let large = Large::new(settings)?;
@@ -82,8 +112,7 @@ pub fn run(settings: &Settings) -> Result<()> {
         // The files as they were: an open begins a new segment.
         let copy = tempfile::tempdir_in(&settings.dir)?;
         for file in &large.files {
-            let name = file.file_name().ok_or("a file without a name")?;
-            std::fs::hard_link(file, copy.path().join(name))?;
+            copy_file(file, copy.path())?;
         }
         if who == 0 {
             large.forget()?;

@@ -97,11 +97,37 @@ impl Log for RawFile {
     }
 }
 
-/// How long each append took, without a purge and during one.
+/// How long each append took in seconds, without a purge and during one: a list
+/// for each round.
 #[derive(Default)]
 struct Latencies {
-    quiet: Vec<f64>,
-    during: Vec<f64>,
+    quiet: Vec<Vec<f64>>,
+    during: Vec<Vec<f64>>,
+}
+
+impl Latencies {
+    fn print(&self, name: &str) {
+        let line =
+            |rounds: &[Vec<f64>]| [0.5, 0.99, 1.0].map(|q| 1e6 * quantile(&rounds.concat(), q));
+        let ([a, b, c], [d, e, f]) = (line(&self.quiet), line(&self.during));
+        println!("  {name:<22} {a:>8.0}{b:>8.0}{c:>8.0} |      {d:>8.0}{e:>8.0}{f:>8.0}");
+    }
+
+    /// How much the p99 rises, and that against the median of an append (which
+    /// is one sync): within each round, as all ratios.
+    fn print_rise(&self, name: &str) {
+        let rounds = self.quiet.iter().zip(&self.during);
+        let rises: Vec<_> = rounds
+            .map(|(quiet, during)| {
+                let rise = quantile(during, 0.99) - quantile(quiet, 0.99);
+                (1e6 * rise, rise / quantile(quiet, 0.5))
+            })
+            .collect();
+        let (us, syncs): (Vec<_>, Vec<_>) = rises.into_iter().unzip();
+        let [a, b, c] = [0.25, 0.5, 0.75].map(|q| quantile(&us, q));
+        let [d, e, f] = [0.25, 0.5, 0.75].map(|q| quantile(&syncs, q));
+        println!("  {name:<22} {b:>8.0} us ({a:.0}..{c:.0}); {e:.1} syncs ({d:.1}..{f:.1})");
+    }
 }
 
 fn purge(settings: &Settings) -> Result<()> {
@@ -135,9 +161,11 @@ fn purge(settings: &Settings) -> Result<()> {
     print(&title, "times/s", 1.0, &rows);
     println!("  each append of 256 B, in us   p50     p99     max | during: p50     p99     max");
     for (name, seen) in names.iter().zip(&latencies) {
-        let [a, b, c] = [0.5, 0.99, 1.0].map(|q| 1e6 * quantile(&seen.quiet, q));
-        let [d, e, f] = [0.5, 0.99, 1.0].map(|q| 1e6 * quantile(&seen.during, q));
-        println!("  {name:<22} {a:>8.0}{b:>8.0}{c:>8.0} |      {d:>8.0}{e:>8.0}{f:>8.0}");
+        seen.print(name);
+    }
+    println!("  the p99 rises within a round by: median (quartiles)");
+    for (name, seen) in names.iter().zip(&latencies) {
+        seen.print_rise(name);
     }
     Ok(())
 }
@@ -163,19 +191,23 @@ fn measured(
     };
     // What the filling left to do is done first.
     std::thread::sleep(PAUSE);
+    let (mut quiet, mut during) = (Vec::new(), Vec::new());
     for _ in 0..APPENDS {
-        append(&mut seen.quiet)?;
+        append(&mut quiet)?;
     }
     let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    let took = std::thread::scope(|scope| {
         let purging = scope.spawn(|| {
             let took = timed(purge);
             is_over.store(true, Ordering::Relaxed);
             took
         });
         while !is_over.load(Ordering::Relaxed) {
-            append(&mut seen.during)?;
+            append(&mut during)?;
         }
         purging.join().map_err(|_| "the purge panicked")?
-    })
+    })?;
+    seen.quiet.push(quiet);
+    seen.during.push(during);
+    Ok(took)
 }

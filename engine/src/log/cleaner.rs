@@ -40,9 +40,14 @@ impl Cleaner {
         }
     }
 
-    /// Frees the space of snapshots that were replaced, which takes long. Every
-    /// step that begins to clean does so, too.
+    /// Frees the space of snapshots that were replaced and of unfinished files that
+    /// the open removed, which takes long. Every step that begins to clean does so,
+    /// too.
     pub fn free_replaced(&self) {
+        let unlinked = std::mem::take(&mut self.shared.state().unlinked);
+        for file in unlinked {
+            now(file.free(self.shared.options.segment_bytes));
+        }
         let replaced = std::mem::take(&mut self.shared.state().replaced);
         for snapshot in replaced {
             let bytes = snapshot.data_len();

@@ -26,7 +26,7 @@ use crate::commit_hint;
 use crate::entry::Entry;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Phase};
-use crate::fs::dir::{Dir, Handle};
+use crate::fs::dir::{Dir, FREED, Handle};
 use crate::fs::{Advice, SyncMode};
 use crate::hard_state::{self, HardStateFile};
 use crate::host::Host;
@@ -96,6 +96,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         hinted: report.commit_hint,
         hint_file,
         replaced: Vec::new(),
+        unlinked: Vec::new(),
         generation: found.generation,
         prepared: None,
         garbage: Vec::new(),
@@ -138,9 +139,16 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         _lock: lock,
     };
 
-    // Unfinished files mean nothing in any state, and their space may be needed.
+    // Unfinished files mean nothing in any state. Whoever removes the last of a
+    // large one frees its space, which may take as long as all the rest of an
+    // open: it is left to the cleaner, unless the space is needed here.
     for name in names.iter().filter(|name| name.ends_with(".tmp")) {
         sometimes!(TemporaryRemoved);
+        if shared.options.segment_bytes > FREED
+            && let Ok(file) = shared.dir.open(name).await
+        {
+            shared.state().unlinked.push(file);
+        }
         shared.dir.unlink(name).await?;
         report.garbage.push(name.clone());
     }
@@ -255,20 +263,13 @@ pub(super) async fn look(
     let min_generation = snapshot.as_ref().map_or(0, SnapshotReader::min_generation);
     let mut generation = min_generation;
     let mut segments: Vec<SharedSegment> = Vec::new();
-    let newest = segment_names.iter().map(|name| segment::parse_name(name));
-    let newest = newest.max_by_key(|found| found.map(|(_, generation)| generation));
     let mut files = Vec::new();
     for name in segment_names {
         let file = dir.open(name).await?;
-        // A disk is quicker with many small reads at once than one by one, and
-        // the newest segment will be read as a whole.
-        let is_newest = Some(segment::parse_name(name)) == newest;
-        let len = if is_newest {
-            options.segment_bytes
-        } else {
-            SECTOR as u64
-        };
-        file.advise(Advice::WillRead, 0, len);
+        // A disk is quicker with many small reads at once than one by one. Not
+        // the whole of the newest segment: of what is read in order, the system
+        // reads ahead by itself, in larger pages than it does on advice.
+        file.advise(Advice::WillRead, 0, SECTOR as u64);
         files.push((name, file));
     }
     for (name, file) in files {
@@ -622,6 +623,16 @@ async fn look_behind(last: &Segment, end: Mark, len: u64) -> Result<Behind> {
     Ok(behind)
 }
 
+/// Gives back the space of what was removed; `false` if there was none. Not after
+/// a failed sync, which is never tried again.
+fn makes_room(shared: &Shared) -> bool {
+    let (unlinked, poisoned) = {
+        let mut state = shared.state();
+        (std::mem::take(&mut state.unlinked), state.poisoned)
+    };
+    !unlinked.is_empty() && !poisoned
+}
+
 /// Writes the records that are not proven durable again, into a new segment.
 async fn make_durable(
     shared: &Shared,
@@ -677,7 +688,14 @@ async fn make_durable(
     };
     let (copied, rest) = entries.split_at(whole);
     let mut frames = Vec::new();
-    let (segment, end) = create_segment(shared, first.index, link, copied, &mut frames).await?;
+    let created = create_segment(shared, first.index, link, copied, &mut frames).await;
+    let (segment, end) = match created {
+        Err(e) if e.is_no_space() && makes_room(shared) => {
+            frames.clear();
+            create_segment(shared, first.index, link, copied, &mut frames).await?
+        }
+        created => created?,
+    };
     // Whole and durable: appends may go on in it.
     report.garbage.extend(publish_segment(shared, segment, end));
     if let Some(next) = rest.first() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::histogram::{Histogram, Latencies};
 use crate::event::{Event, Phase};
-use crate::fs::{File, Fs, Lock, SyncMode};
+use crate::fs::{Advice, File, Fs, Lock, SyncMode};
 use crate::host::{Env, Host};
 use crate::store::{Status, Store};
 
@@ -280,5 +280,69 @@ impl File for MeteredFile {
             SyncMode::All => &self.meter.file_syncs,
         };
         timed(histogram, || self.inner.sync(mode))
+    }
+    fn write_through(&self, buf: &[u8], offset: u64) -> Option<io::Result<()>> {
+        let began = now();
+        let result = self.inner.write_through(buf, offset)?;
+        self.meter.data_syncs.add(began.elapsed());
+        if result.is_ok() {
+            let written = &self.meter.written_bytes;
+            written.fetch_add(buf.len() as u64, Ordering::Relaxed);
+        }
+        Some(result)
+    }
+    fn advise(&self, advice: Advice, offset: u64, len: u64) {
+        self.inner.advise(advice, offset, len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// A file that knows the calls which a file need not know.
+    #[derive(Debug, Default)]
+    struct Able(Arc<Mutex<Vec<Advice>>>);
+
+    impl File for Able {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn allocate(&self, _: u64, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn sync(&self, _: SyncMode) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_through(&self, _: &[u8], _: u64) -> Option<io::Result<()>> {
+            Some(Ok(()))
+        }
+        fn advise(&self, advice: Advice, _: u64, _: u64) {
+            self.0.lock().unwrap().push(advice);
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_file_can_do_is_lost_on_the_way() {
+        let advice = Arc::default();
+        let file = MeteredFile {
+            inner: Box::new(Able(Arc::clone(&advice))),
+            meter: Arc::default(),
+        };
+        file.advise(Advice::WillRead, 0, 1);
+        assert_eq!(*advice.lock().unwrap(), [Advice::WillRead]);
+        assert!(matches!(file.write_through(&[1, 2, 3], 0), Some(Ok(()))));
+        assert_eq!(file.meter.written_bytes.load(Ordering::Relaxed), 3);
+        assert_eq!(file.meter.data_syncs.read().count(), 1);
     }
 }
