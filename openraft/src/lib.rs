@@ -59,6 +59,7 @@
 mod acks;
 mod config;
 mod error;
+mod hands;
 mod log_reader;
 mod log_store;
 mod machine;
@@ -69,7 +70,7 @@ mod vote;
 
 pub use config::{Config, LogId};
 pub use log_reader::LogReader;
-pub use log_store::LogStore;
+pub use log_store::{LogStore, Stepper};
 pub use machine::{Machine, SnapshotBuilder, StateMachine};
 pub use snapshot_data::SnapshotData;
 pub use snapshot_store::SnapshotStore;
