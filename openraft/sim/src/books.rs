@@ -155,8 +155,7 @@ impl State {
         let mut violation = ordered(&record, of_snapshots)
             .and_then(|own| self.stores.record(&own))
             .cloned();
-        if !of_snapshots {
-            let seen = self.as_of_raft(record);
+        if !of_snapshots && let Some(seen) = self.as_of_raft(record) {
             violation = violation.or(self.cluster.record(&seen).cloned());
         }
         if self.violation.is_none() {
@@ -206,11 +205,16 @@ impl State {
         *self.counts.entry(counted).or_default() += 1;
     }
 
-    /// With votes as those who compare members know them.
-    fn as_of_raft(&mut self, mut record: Record) -> Record {
+    /// With votes as those who compare members know them. `None`: not for them.
+    fn as_of_raft(&mut self, mut record: Record) -> Option<Record> {
         let Some(id) = record.node else {
-            return record;
+            return Some(record);
         };
+        if let What::Engine(Event::Committed { index, term }) = record.what
+            && self.is_hearsay(id, index, term)
+        {
+            return None;
+        }
         if let Some(hard_state) = hard_state(&mut record.what) {
             let term = hard_state.term;
             if let Some((node, false)) = vote(hard_state) {
@@ -218,7 +222,17 @@ impl State {
             }
             hard_state.vote = self.voted.get(&(id, term)).copied();
         }
-        record
+        Some(record)
+    }
+
+    /// OpenRaft takes a commit index also from a leader whose term is over, and also
+    /// as a leader. What was committed long ago may be known from anywhere; the
+    /// judges' rule is about what a leader itself decides. (What it then applies is
+    /// judged all the same.)
+    fn is_hearsay(&self, id: NodeId, index: Index, term: Term) -> bool {
+        let model = self.cluster.model();
+        let entry = model.node(id).store.entry(index);
+        index <= model.committed.last() && entry.is_some_and(|entry| entry.term < term)
     }
 }
 
