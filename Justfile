@@ -32,6 +32,14 @@ fuzz target *args:
 openraft *args:
     RUSTFLAGS= cargo test --manifest-path openraft/Cargo.toml --target-dir target/plain {{args}}
 
+# OpenRaft on the engine in a simulated world: `just openraft-sim --seeds 500`.
+openraft-sim *args:
+    cargo run --quiet --release --manifest-path openraft/Cargo.toml --target-dir target --package afterimage-openraft-sim -- {{args}}
+
+# That it passes, is the same twice, and finds what is planted.
+openraft-sim-test *args:
+    cargo test --release --manifest-path openraft/Cargo.toml --target-dir target --package afterimage-openraft-sim {{args}}
+
 # tikv's raft as a second opinion on the core: same messages, same decisions.
 oracle *args:
     RUSTFLAGS= cargo test --manifest-path oracle/Cargo.toml --target-dir target/plain {{args}}

@@ -1,6 +1,8 @@
 //! Tells callers that what they handed over is durable: one thread waits for
 //! the tickets in their order and calls the callbacks, so no task has to block.
+//! Where the caller does all the work, it also calls them.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,6 +11,7 @@ use std::thread::JoinHandle;
 
 use afterimage_engine::store::Ticket;
 use afterimage_engine::threads::Threads;
+use afterimage_engine::{Error, Result};
 use openraft::alias::OneshotSenderOf;
 use openraft::async_runtime::OneshotSender;
 use openraft::storage::IOFlushed;
@@ -16,16 +19,24 @@ use openraft::type_config::TypeConfigExt;
 
 use crate::config::Config;
 use crate::error::to_io;
+use crate::hands::Hands;
 
 /// Handed over but not durable yet, in bytes: more has to wait. Well below
 /// what [`Threads::append`] blocks at, so that it never does.
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) struct Acks<C: Config> {
-    /// `None` once it is being dropped.
-    queue: Option<Sender<Ack<C>>>,
+    queue: Queue<C>,
     room: Arc<Mutex<Room<C>>>,
     thread: Option<JoinHandle<()>>,
+}
+
+enum Queue<C: Config> {
+    ToThread(Sender<Ack<C>>),
+    /// Until [`Acks::answer_to`].
+    Here(Mutex<VecDeque<Ack<C>>>),
+    /// It is being dropped.
+    Closed,
 }
 
 struct Ack<C: Config> {
@@ -40,23 +51,58 @@ struct Room<C: Config> {
     waiting: Option<OneshotSenderOf<C, ()>>,
 }
 
-impl<C: Config> Acks<C> {
-    /// Fails if the system gives no thread.
-    pub fn start(threads: Arc<Threads>) -> io::Result<Self> {
-        let (queue, acks) = channel();
-        let room = Arc::new(Mutex::new(Room {
+impl<C: Config> Room<C> {
+    fn new() -> Self {
+        Room {
             in_flight_bytes: 0,
             waiting: None,
-        }));
+        }
+    }
+}
+
+impl<C: Config> Acks<C> {
+    /// Fails if the system gives no thread.
+    pub fn start(hands: Arc<Hands>) -> io::Result<Self> {
+        let (queue, acks) = channel();
+        let room = Arc::new(Mutex::new(Room::new()));
         let shared = room.clone();
         let thread = std::thread::Builder::new()
             .name("afterimage-acks".into())
-            .spawn(move || answer(&threads, &acks, &shared))?;
+            .spawn(move || match &*hands {
+                Hands::Threads(threads) => answer(threads, &acks, &shared),
+                Hands::Caller(_) => unreachable!("it calls back itself"),
+            })?;
         Ok(Acks {
-            queue: Some(queue),
+            queue: Queue::ToThread(queue),
             room,
             thread: Some(thread),
         })
+    }
+
+    /// Answered by [`Acks::answer_to`].
+    pub fn of_caller() -> Self {
+        Acks {
+            queue: Queue::Here(Mutex::default()),
+            room: Arc::new(Mutex::new(Room::new())),
+            thread: None,
+        }
+    }
+
+    /// This much is durable, or nothing more ever will be.
+    pub fn answer_to(&self, persisted: Result<Ticket, Error>) {
+        let Queue::Here(queue) = &self.queue else {
+            return;
+        };
+        loop {
+            let next = lock(queue).pop_front_if(|ack| match &persisted {
+                Ok(persisted) => ack.ticket <= *persisted,
+                Err(_) => true,
+            });
+            let Some(ack) = next else {
+                return;
+            };
+            done(ack, persisted.clone().map(drop), &self.room);
+        }
     }
 
     /// Waits, without blocking, while too much is on its way.
@@ -88,11 +134,16 @@ impl<C: Config> Acks<C> {
             bytes,
             done,
         };
-        let queue = self.queue.as_ref().expect("open until it is dropped");
-        if let Err(unsent) = queue.send(ack) {
-            // Only a panic of a callback ends the thread early.
-            let gone = io::Error::other("the thread that calls back has ended");
-            unsent.0.done.io_completed(Err(gone));
+        match &self.queue {
+            Queue::ToThread(queue) => {
+                if let Err(unsent) = queue.send(ack) {
+                    // Only a panic of a callback ends the thread early.
+                    let gone = io::Error::other("the thread that calls back has ended");
+                    unsent.0.done.io_completed(Err(gone));
+                }
+            }
+            Queue::Here(queue) => lock(queue).push_back(ack),
+            Queue::Closed => unreachable!("open until it is dropped"),
         }
     }
 
@@ -109,7 +160,7 @@ impl<C: Config> Acks<C> {
 /// Ends once everything handed over was answered.
 impl<C: Config> Drop for Acks<C> {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue = Queue::Closed;
         if let Some(thread) = self.thread.take() {
             // A panic was reported by the thread itself; here nobody can be told.
             thread.join().ok();
@@ -131,18 +182,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn answer<C: Config>(threads: &Threads, acks: &Receiver<Ack<C>>, room: &Mutex<Room<C>>) {
     for ack in acks {
         let result = threads.wait(ack.ticket);
-        let waiting = {
-            let mut room = lock(room);
-            room.in_flight_bytes -= ack.bytes;
-            match room.in_flight_bytes <= IN_FLIGHT_BYTES_MAX {
-                true => room.waiting.take(),
-                false => None,
-            }
-        };
-        if let Some(waiting) = waiting {
-            // Whoever waited may have given up.
-            waiting.send(()).ok();
-        }
-        ack.done.io_completed(result.map_err(to_io));
+        done(ack, result, room);
     }
+}
+
+fn done<C: Config>(ack: Ack<C>, result: Result<()>, room: &Mutex<Room<C>>) {
+    let waiting = {
+        let mut room = lock(room);
+        room.in_flight_bytes -= ack.bytes;
+        match room.in_flight_bytes <= IN_FLIGHT_BYTES_MAX {
+            true => room.waiting.take(),
+            false => None,
+        }
+    };
+    if let Some(waiting) = waiting {
+        // Whoever waited may have given up.
+        waiting.send(()).ok();
+    }
+    ack.done.io_completed(result.map_err(to_io));
 }

@@ -29,6 +29,12 @@
 //! is heard of; with one it goes on at once, to within so many entries. Either way
 //! call `Raft::wait_for_recovery` before you serve reads.
 //!
+//! **Set `enable_leader_restore: Some(false)`** in OpenRaft's configuration. Its
+//! default lets a leader that restarts lead on in its term without an election. It
+//! sends entries to others before they are durable in its own log; if a power cut
+//! takes them there, it gives their log ids to other entries, and replicas apply
+//! different ones. The README of this crate has a trace.
+//!
 //! **Why this is a crate**, and not a feature `openraft` of the engine: a feature's
 //! dependencies are in everybody's lock file, and its alphas would decide when the
 //! engine has a new version.
@@ -59,6 +65,7 @@
 mod acks;
 mod config;
 mod error;
+mod hands;
 mod log_reader;
 mod log_store;
 mod machine;
@@ -69,7 +76,7 @@ mod vote;
 
 pub use config::{Config, LogId};
 pub use log_reader::LogReader;
-pub use log_store::LogStore;
+pub use log_store::{LogStore, Stepper};
 pub use machine::{Machine, SnapshotBuilder, StateMachine};
 pub use snapshot_data::SnapshotData;
 pub use snapshot_store::SnapshotStore;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::Store;
-use afterimage_engine::threads::Threads;
 use afterimage_engine::{Entry, Error, Index};
 use openraft::alias::VoteOf;
 use openraft::type_config::TypeConfigExt;
@@ -16,6 +15,7 @@ use openraft::{OptionalSend, RaftLogReader};
 use crate::acks::Acks;
 use crate::config::{Config, to_index};
 use crate::error::to_io;
+use crate::hands::Hands;
 use crate::log_store::purged;
 use crate::{payload, vote};
 
@@ -30,27 +30,24 @@ const LIMITED_BYTES: usize = 1 << 20;
 pub struct LogReader<C: Config> {
     /// Keeps the callbacks coming, should the log's own handle go first.
     _acks: Arc<Acks<C>>,
-    threads: Arc<Threads>,
+    hands: Arc<Hands>,
 }
 
 impl<C: Config> LogReader<C> {
-    pub(crate) fn new(acks: Arc<Acks<C>>, threads: Arc<Threads>) -> Self {
-        LogReader {
-            _acks: acks,
-            threads,
-        }
+    pub(crate) fn new(acks: Arc<Acks<C>>, hands: Arc<Hands>) -> Self {
+        LogReader { _acks: acks, hands }
     }
 
     /// The entries in `from..end` that the log has; only the first few if they
     /// have more than `max_bytes`.
     async fn read(&self, from: Index, end: Index, max_bytes: usize) -> io::Result<Vec<C::Entry>> {
-        let store = self.threads.store();
+        let store = self.hands.store();
         let cached = store.cached_entries(from.max(first(store)), end, max_bytes);
         let entries = match cached {
             Some(entries) => entries,
             None => {
-                let threads = self.threads.clone();
-                C::spawn_blocking(move || read(threads.store(), from, end, max_bytes))
+                let hands = self.hands.clone();
+                C::spawn_blocking(move || read(hands.store(), from, end, max_bytes))
                     .await?
                     .map_err(to_io)?
             }
@@ -116,7 +113,7 @@ impl<C: Config> RaftLogReader<C> for LogReader<C> {
     }
 
     async fn read_vote(&mut self) -> Result<Option<VoteOf<C>>, io::Error> {
-        Ok(vote::from_hard_state(self.threads.store().hard_state()))
+        Ok(vote::from_hard_state(self.hands.store().hard_state()))
     }
 }
 

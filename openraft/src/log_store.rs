@@ -27,15 +27,16 @@ use openraft::{LogState, OptionalSend};
 use crate::acks::Acks;
 use crate::config::{Config, LogId, position, to_index, to_log_id};
 use crate::error::{invalid_input, to_io};
+use crate::hands::Hands;
 use crate::log_reader::LogReader;
 use crate::{payload, vote};
 
 /// The log and the vote. Dropping it, and all its readers, waits until
 /// everything handed over is durable (or has failed), and frees the directory.
 pub struct LogStore<C: Config> {
-    /// First: its thread waits for the other ones.
+    /// First: its thread, if any, waits for the other ones.
     acks: Arc<Acks<C>>,
-    threads: Arc<Threads>,
+    hands: Arc<Hands>,
     env: Arc<dyn Env>,
     /// As the hint had it at the open.
     committed: Option<LogId>,
@@ -46,24 +47,43 @@ impl<C: Config> LogStore<C> {
     /// Blocks, as long as reading the newest segment takes.
     pub fn open(host: Host, dir: &Path, options: Options) -> io::Result<Self> {
         let env = host.env.clone();
-        let (store, report) = Store::open(host, dir, options).run().map_err(to_io)?;
-        let committed = match store.term(report.commit_hint) {
-            Ok(term) => to_log_id((report.commit_hint, term)),
-            // Older than what was purged: the state machine has it.
-            Err(Error::Purged { .. }) => None,
-            Err(error) => return Err(to_io(error)),
-        };
-        let threads = Arc::new(Threads::start(store)?);
+        let (store, committed) = open(host, dir, options)?;
+        let hands = Arc::new(Hands::Threads(Threads::start(store)?));
         Ok(LogStore {
             committed,
-            acks: Arc::new(Acks::start(threads.clone())?),
-            threads,
+            acks: Arc::new(Acks::start(hands.clone())?),
+            hands,
             env,
         })
     }
 
+    /// As [`LogStore::open`], but without a thread of its own: nothing becomes
+    /// durable, and no callback comes, but in the steps of the second. For a
+    /// simulation, which must know when what happens.
+    pub fn open_stepped(
+        host: Host,
+        dir: &Path,
+        options: Options,
+    ) -> io::Result<(Self, Stepper<C>)> {
+        let env = host.env.clone();
+        let (store, committed) = open(host, dir, options)?;
+        let hands = Arc::new(Hands::of_caller(store));
+        let acks = Arc::new(Acks::of_caller());
+        let stepper = Stepper {
+            acks: acks.clone(),
+            hands: hands.clone(),
+        };
+        let log = LogStore {
+            committed,
+            acks,
+            hands,
+            env,
+        };
+        Ok((log, stepper))
+    }
+
     fn store(&self) -> &Store {
-        self.threads.store()
+        self.hands.store()
     }
 
     /// The last entry, or what was purged last if there is none.
@@ -76,17 +96,64 @@ impl<C: Config> LogStore<C> {
 
     /// From here on the log begins behind this position.
     async fn begin_after(&self, (last_index, last_term): (Index, Term)) -> io::Result<()> {
-        let threads = self.threads.clone();
+        let hands = self.hands.clone();
         let installed = C::spawn_blocking(move || {
-            let install = threads.store().install(SnapshotMeta {
+            let install = hands.store().install(SnapshotMeta {
                 last_index,
                 last_term,
                 membership: Membership::default(),
             });
-            threads.install(install)
+            hands.install(install)
         });
         installed.await?.map_err(to_io)?;
         Ok(())
+    }
+}
+
+/// The store, and what its hint says is committed.
+fn open(host: Host, dir: &Path, options: Options) -> io::Result<(Store, Option<LogId>)> {
+    let (store, report) = Store::open(host, dir, options).run().map_err(to_io)?;
+    let committed = match store.term(report.commit_hint) {
+        Ok(term) => to_log_id((report.commit_hint, term)),
+        // Older than what was purged: the state machine has it.
+        Err(Error::Purged { .. }) => None,
+        Err(error) => return Err(to_io(error)),
+    };
+    Ok((store, committed))
+}
+
+/// Does the work of a [`LogStore`] that has no threads.
+pub struct Stepper<C: Config> {
+    acks: Arc<Acks<C>>,
+    hands: Arc<Hands>,
+}
+
+impl<C: Config> Stepper<C> {
+    /// The log's store, for looking at it.
+    pub fn store(&self) -> &Store {
+        self.hands.store()
+    }
+
+    /// One file operation at the most, and the callbacks of what is durable then.
+    /// Whether there was something to do. After an error, which the callbacks
+    /// are told, only opening the log again helps.
+    pub fn step(&self) -> io::Result<bool> {
+        let Hands::Caller(caller) = &*self.hands else {
+            unreachable!("made with a log that has no threads");
+        };
+        let stepped = caller.step();
+        let result = match &stepped {
+            Ok(_) => Ok(self.hands.store().persisted()),
+            Err(error) => Err(error.clone()),
+        };
+        self.acks.answer_to(result);
+        stepped.map_err(to_io)
+    }
+}
+
+impl<C: Config> fmt::Debug for Stepper<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stepper")
     }
 }
 
@@ -101,7 +168,7 @@ impl<C: Config> RaftLogStorage<C> for LogStore<C> {
     }
 
     async fn get_log_reader(&mut self) -> LogReader<C> {
-        LogReader::new(self.acks.clone(), self.threads.clone())
+        LogReader::new(self.acks.clone(), self.hands.clone())
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<C>) -> Result<(), io::Error> {
@@ -110,7 +177,7 @@ impl<C: Config> RaftLogStorage<C> for LogStore<C> {
             entries: Vec::new(),
         };
         self.acks.room().await;
-        let ticket = self.threads.append(batch).map_err(to_io)?;
+        let ticket = self.hands.append(batch).map_err(to_io)?;
         self.acks.wait(ticket).await
     }
 
@@ -122,7 +189,7 @@ impl<C: Config> RaftLogStorage<C> for LogStore<C> {
             let ours = self.store().cached_entries(index, index.next(), 0);
             let ours = ours.and_then(|entries| Some(entries.first()?.term));
             if ours == Some(term) {
-                self.threads.hint_commit(index);
+                self.hands.hint_commit(index);
             }
         }
         Ok(())
@@ -161,7 +228,7 @@ impl<C: Config> RaftLogStorage<C> for LogStore<C> {
             entries,
         };
         // In memory only: it replaces nothing, and there is room.
-        let ticket = self.threads.append(batch).map_err(to_io)?;
+        let ticket = self.hands.append(batch).map_err(to_io)?;
         self.acks.push(ticket, bytes, callback);
         Ok(())
     }
@@ -171,9 +238,9 @@ impl<C: Config> RaftLogStorage<C> for LogStore<C> {
         let begin = self.store().snapshot().map_or(Index(0), |s| s.last_index);
         let from = kept.min(self.store().last_index()).max(begin).next();
         self.acks.room().await;
-        let threads = self.threads.clone();
+        let hands = self.hands.clone();
         // It may have to read the term of the entry before.
-        let ticket = C::spawn_blocking(move || threads.truncate_suffix(from));
+        let ticket = C::spawn_blocking(move || hands.truncate_suffix(from));
         let ticket = ticket.await?.map_err(to_io)?;
         self.acks.wait(ticket).await
     }

@@ -49,6 +49,11 @@ impl<C: Config> SnapshotStore<C> {
         })
     }
 
+    /// The directory's store, for looking at it.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     /// The current snapshot, if there is one.
     pub async fn current(&self) -> io::Result<Option<(SnapshotMetaOf<C>, SnapshotData)>> {
         let shared = self.shared.clone();

@@ -79,6 +79,8 @@ async fn serve(
         election_timeout_max: 800,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(500),
         max_in_snapshot_log_to_keep: 100,
+        // See the README of the crate: a log id would name two entries.
+        enable_leader_restore: Some(false),
         ..Config::default()
     };
     let config = Arc::new(config.validate()?);
