@@ -218,7 +218,11 @@ impl File for SimFile {
     }
 
     fn write_through(&self, buf: &[u8], offset: u64) -> Option<io::Result<()>> {
-        let direct = self.disk.state().direct;
+        // A write that has no size to change: others are not for `O_DIRECT`.
+        let direct = {
+            let disk = self.disk.state();
+            disk.direct && offset + buf.len() as u64 <= disk.len(self.inode)
+        };
         direct.then(|| self.write_and_sync(buf, offset))
     }
 }

@@ -201,9 +201,9 @@ impl SimFs {
         self.disk.state().short = ratio;
     }
 
-    /// Whether files can be written through ([`File::write_through`]): then that is
-    /// a write and a sync, with a crash point between. Off at first, and not changed
-    /// by a crash.
+    /// Whether files can be written through ([`File::write_through`]), within their
+    /// length: then that is a write and a sync, with a crash point between. Off at
+    /// first, and not changed by a crash.
     ///
     /// [`File::write_through`]: afterimage_engine::fs::File::write_through
     pub fn direct_io(&self, on: bool) {
