@@ -134,6 +134,7 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
 fn generate_store(seed: u64) -> Plan {
     let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), 1);
     let commit_hint_every = draw_at_times(seed, "plan/commit-hint", &[1, 1, 4]);
+    let direct = draw_direct(seed);
     Plan {
         scenario: STORE.to_string(),
         seed,
@@ -149,11 +150,11 @@ fn generate_store(seed: u64) -> Plan {
         net: Net::default(),
         disk: Disk {
             short: draw_disk(&mut SimRng::new(seed, "plan/disk")).short,
-            direct: draw_direct(seed),
+            direct,
             ..Disk::default()
         },
         workload: Workload::default(),
-        steps: store::draw(seed, commit_hint_every > 0),
+        steps: store::draw(seed, commit_hint_every > 0, direct),
     }
 }
 

@@ -51,7 +51,7 @@ const FAULTS: [Fault; 6] = [
 ];
 
 /// The steps of `seed`.
-pub(super) fn draw(seed: u64, commits: bool) -> Vec<Step> {
+pub(super) fn draw(seed: u64, commits: bool, direct: bool) -> Vec<Step> {
     let mut rng = SimRng::new(seed, "plan/store");
     let mut faults: Vec<Fault> = FAULTS
         .into_iter()
@@ -77,6 +77,7 @@ pub(super) fn draw(seed: u64, commits: bool) -> Vec<Step> {
         vote_term: 0,
         commits: commits.then(|| SimRng::new(seed, "plan/store/commit")),
         reads: None,
+        prepares: direct.then(|| SimRng::new(seed, "plan/store/prepare")),
     };
     let mut reads = SimRng::new(seed, "plan/store/read");
     if reads.chance(ratio(1, 2)) {
@@ -136,6 +137,8 @@ struct Drawer {
     commits: Option<SimRng>,
     /// For a seed that reads its log, at leisure at times.
     reads: Option<SimRng>,
+    /// For a disk that writes through: only into what was prepared.
+    prepares: Option<SimRng>,
 }
 
 /// What a piece of work left, if it was not cut off.
@@ -175,6 +178,15 @@ impl Drawer {
         }
         self.commit();
         self.read();
+        self.prepare();
+    }
+
+    fn prepare(&mut self) {
+        if let Some(rng) = &mut self.prepares
+            && rng.chance(ratio(1, 3))
+        {
+            self.push(StoreOp::Prepare { background: false });
+        }
     }
 
     /// Around what the next purge takes. Where that is purged already, the step
