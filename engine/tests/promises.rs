@@ -438,17 +438,34 @@ fn a_reader_keeps_to_one_history() {
     ));
 }
 
-/// At least one, and more until their data passes the limit.
+/// At least one, and more until their data passes the limit: out of the cache, out
+/// of a file, and out of several.
 #[test]
 fn as_many_entries_are_read_as_fit() {
-    let rig = Rig::with_ten();
-    // The oldest are not in the cache any more.
-    assert!(rig.store.status().cached_bytes <= CACHE_BYTES);
-    let rig = rig.reopened();
-    for (limit, count) in [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (1000, 10)] {
-        let read = rig.store.entries(Index(1), limit).unwrap();
-        assert_eq!(read.len(), count, "{limit}");
+    let many = || {
+        let rig = Rig::new();
+        for index in 1..=60 {
+            rig.written(entries(2, index..=index));
+        }
+        assert!(rig.store.status().segments > 1);
+        rig
+    };
+    let limits = [(0, 1), (99, 1), (100, 1), (199, 1), (200, 2), (1000, 10)];
+    for (rig, from) in [
+        (Rig::with_ten(), 1),
+        (Rig::with_ten().reopened(), 1),
+        (many(), 51),
+        (many(), 45),
+        (many().reopened(), 1),
+        (many().reopened(), 20),
+    ] {
+        for (limit, count) in limits {
+            let read = rig.store.entries(Index(from), limit).unwrap();
+            assert_eq!(read.len(), count, "{limit} from {from}");
+        }
     }
+    let all = many().reopened().store.entries(Index(1), 5999).unwrap();
+    assert_eq!(all.len(), 59);
 }
 
 #[test]
@@ -567,7 +584,10 @@ fn the_pieces_of_an_install_come_in_order() {
     }
     while install.step().unwrap() == Step::Ran {}
     assert!(!install.has_work(), "it waits for the next");
-    assert!(install.push(600, vec![2; 5], true));
+    assert!(install.push(600, vec![2; 2], false));
+    assert!(install.has_work(), "one that is not the last");
+    while install.step().unwrap() == Step::Ran {}
+    assert!(install.push(602, vec![2; 3], true));
     assert!(!install.push(605, vec![9; 10], true), "that was the last");
     assert!(install.has_work());
     finish(&mut install);
@@ -750,6 +770,23 @@ fn what_an_install_discards_is_not_called_durable() {
     assert_eq!(rig.store.last_index(), Index(8));
     let purged = reader.read(100);
     assert!(matches!(purged, Err(Error::Purged { first: Index(9) })));
+}
+
+/// Also if the new log has an entry in the place of what was read last.
+#[test]
+fn a_reader_does_not_go_on_in_the_log_behind_an_install() {
+    let rig = Rig::with_ten();
+    let mut reader = rig.store.reader(Index(9)).unwrap();
+    assert_eq!(reader.read(1000).unwrap().len(), 2);
+    let mut install = install(&rig, 8);
+    install.push(0, vec![1; 10], true);
+    finish(&mut install);
+    rig.written(entries(9, 9..=12));
+    let replaced = reader.read(1000);
+    assert!(matches!(
+        replaced,
+        Err(Error::Replaced { index: Index(10) })
+    ));
 }
 
 /// Space that nobody needs any more: of segments, and of snapshots replaced.

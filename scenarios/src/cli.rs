@@ -88,8 +88,8 @@ pub struct RunArgs {
     /// Disks of this filesystem [default: posix-worst]
     #[arg(long, value_name = "P", value_parser = profile_names())]
     pub profile: Option<String>,
-    /// Plant this known bug
-    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    /// Plant this known bug (`cargo sim list` has their names)
+    #[arg(long, value_name = "M", value_parser = mutant_names(), hide_possible_values = true)]
     pub mutant: Option<String>,
     /// Let any number of disks go bad, and ask for safety alone
     #[arg(long)]
@@ -124,8 +124,8 @@ pub struct ReplayArgs {
     /// On disks of this filesystem [default: the file's, else posix-worst]
     #[arg(long, value_name = "P", value_parser = profile_names())]
     pub profile: Option<String>,
-    /// Plant this known bug
-    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    /// Plant this known bug (`cargo sim list` has their names)
+    #[arg(long, value_name = "M", value_parser = mutant_names(), hide_possible_values = true)]
     pub mutant: Option<String>,
     /// Print what happened, event by event
     #[arg(long)]
@@ -154,8 +154,8 @@ pub struct ExploreArgs {
     /// What kind of filesystem the disk has [default: posix-worst]
     #[arg(long, value_name = "P", value_parser = profile_names())]
     pub profile: Option<String>,
-    /// Plant this known bug
-    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    /// Plant this known bug (`cargo sim list` has their names)
+    #[arg(long, value_name = "M", value_parser = mutant_names(), hide_possible_values = true)]
     pub mutant: Option<String>,
     /// Images at a time [default: one a core]
     #[arg(long, value_name = "J", value_parser = job_numbers())]
@@ -176,7 +176,7 @@ pub struct ShrinkArgs {
     #[arg(long, value_name = "NAME", value_parser = scenario_names())]
     pub scenario: Option<String>,
     /// Plant this known bug [default: none, or what a file expects to fail]
-    #[arg(long, value_name = "M", value_parser = mutant_names())]
+    #[arg(long, value_name = "M", value_parser = mutant_names(), hide_possible_values = true)]
     pub mutant: Option<String>,
     /// Where the smallest plan goes [default: target/afterimage/NAME-shrunk.toml]
     #[arg(short, long, value_name = "FILE")]
@@ -208,8 +208,8 @@ pub struct RegressArgs {
 
 #[derive(Debug, Args)]
 pub struct MutantsArgs {
-    /// Only this bug
-    #[arg(long, value_name = "NAME", value_parser = known_bugs())]
+    /// Only this bug (`cargo sim list` has their names)
+    #[arg(long, value_name = "NAME", value_parser = known_bugs(), hide_possible_values = true)]
     pub only: Vec<String>,
     /// Seeds until a bug counts as survived
     #[arg(long, value_name = "N", default_value = "2000",
@@ -293,7 +293,7 @@ pub struct AgainArgs {
     pub seed: u64,
     #[arg(long, value_parser = profile_names())]
     pub profile: Option<String>,
-    #[arg(long, value_parser = mutant_names())]
+    #[arg(long, value_parser = mutant_names(), hide_possible_values = true)]
     pub mutant: Option<String>,
     #[arg(long)]
     pub unbounded: bool,
