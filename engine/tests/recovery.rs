@@ -302,6 +302,26 @@ fn a_log_that_ends_where_the_snapshot_does_is_kept() {
     assert!(!report.ambiguous_tail);
 }
 
+/// A tail that was cut is in doubt until something was appended behind it.
+#[test]
+fn the_doubt_about_a_tail_ends_with_the_next_append() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&open(dir.path()).unwrap().0, 1..=2);
+    let path = segments(dir.path()).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    for _ in 0..2 {
+        let (_, report) = open(dir.path()).unwrap();
+        assert_eq!(report.last_index, Index(1));
+        assert!(report.ambiguous_tail);
+    }
+    // One record was copied, and the next one proves it.
+    append(&open(dir.path()).unwrap().0, 2..=2);
+    assert!(!open(dir.path()).unwrap().1.ambiguous_tail);
+}
+
 #[test]
 fn a_discarded_segment_counts_for_nothing_even_if_its_header_is_bad() {
     let dir = log();

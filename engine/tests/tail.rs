@@ -148,3 +148,35 @@ proptest! {
         }
     }
 }
+
+/// What is behind a bad record is looked through in pieces of 1 MiB. One record
+/// there says that the bad one was durable: it begins at the end of a piece, in
+/// the next one, or goes beyond its own.
+#[test]
+fn one_record_is_proof_enough_wherever_it_stands() {
+    const PIECE: usize = 1 << 20;
+    const FRAME: usize = 44;
+    let at_the_border = (0..=64).step_by(8).map(|back| (PIECE - back - FRAME, 10));
+    let beyond = [
+        (10, PIECE + 1000),
+        (PIECE / 2, PIECE),
+        (2 * PIECE + 1000, 10),
+    ];
+    for (bad, proof) in at_the_border.chain(beyond) {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path()).unwrap();
+        for size in [10, bad, proof] {
+            append(&store, &[size]);
+        }
+        drop(store);
+        let path = segment(dir.path());
+        let mut bytes = fs::read(&path).unwrap();
+        let (at, _) = records(&bytes)[1];
+        bytes[at + 41] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        match open(dir.path()) {
+            Err(Error::Corrupt { offset, .. }) => assert_eq!(offset, at as u64),
+            other => panic!("{bad}, {proof}: {other:?}"),
+        }
+    }
+}

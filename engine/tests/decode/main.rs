@@ -328,12 +328,7 @@ fn a_length_is_not_believed_before_the_files_own() {
     let mut bytes = bytes.clone();
     let nonce = u64::from_le_bytes(bytes[40..48].try_into().expect("8 bytes"));
     let record = &mut bytes[SECTOR..SECTOR + 40];
-    record[..4].copy_from_slice(&(1u32 << 30).to_le_bytes());
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&nonce.to_le_bytes());
-    crc.update(&record[..6]);
-    crc.update(&record[8..]);
-    record[6..8].copy_from_slice(&(crc.finalize() as u16).to_le_bytes());
+    claim(record, 1 << 30, nonce);
     let first = record.first_chunk().expect("40 bytes");
     let decoded = RecordHeader::decode(first, nonce).expect("it looks like a record");
     assert!(decoded.data_len > 1 << 29);
@@ -345,6 +340,38 @@ fn a_length_is_not_believed_before_the_files_own() {
     assert!(most <= OWN, "{most}");
     drop(store);
     check(&disk);
+}
+
+/// The same behind the end of the log, where an open looks for records.
+#[test]
+fn a_length_behind_the_end_is_not_believed() {
+    let disk = sample();
+    drop(open(&disk).expect("as it was written"));
+    let contents = disk.contents();
+    let segments = contents.iter().filter(|(name, _)| name.ends_with(".seg"));
+    let (name, bytes) = segments.max_by_key(|(name, _)| *name).expect("the newest");
+    let mut bytes = bytes.clone();
+    let nonce = u64::from_le_bytes(bytes[40..48].try_into().expect("8 bytes"));
+    let first = bytes[SECTOR..SECTOR + 40].to_vec();
+    let end = bytes.len().next_multiple_of(8);
+    bytes.resize(end + 20_000, 0);
+    let record = &mut bytes[end + 800..end + 840];
+    record.copy_from_slice(&first);
+    claim(record, 1 << 30, nonce);
+    disk.put(name, bytes);
+    let input: usize = disk.contents().values().map(Vec::len).sum();
+    let most = largest(|| drop(open(&disk)));
+    assert!(most <= 2 * input + OWN, "{most}");
+}
+
+/// A length for a record's header, with a right CRC.
+fn claim(header: &mut [u8], len: u32, nonce: u64) {
+    header[..4].copy_from_slice(&len.to_le_bytes());
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&nonce.to_le_bytes());
+    crc.update(&header[..6]);
+    crc.update(&header[8..]);
+    header[6..8].copy_from_slice(&(crc.finalize() as u16).to_le_bytes());
 }
 
 #[test]
