@@ -1,7 +1,7 @@
 //! Places on the engine's way that no event shows, and that a test should have
 //! been at: a campaign that never was there has not tested what stands there.
 //!
-//! Each is marked in the code by [`sometimes!`], and counted for each thread by
+//! Each is marked in the code by `sometimes!`, and counted for each thread by
 //! itself. Without the feature `sometimes` the mark is nothing.
 
 #[cfg(feature = "sometimes")]
