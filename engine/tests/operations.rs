@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use afterimage_engine::fs::{File, Fs, Lock, OsFs, SyncMode};
+use afterimage_engine::fs::{File, FileExt, Fs, Lock, OsFs, SyncMode};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, SnapshotSource, Store, Ticket};
 use afterimage_engine::threads::SystemEnv;
@@ -16,25 +16,30 @@ use afterimage_engine::{
 
 type Seen = Arc<Mutex<Vec<&'static str>>>;
 
-/// A disk that writes down what changes it.
+/// A disk that writes down what changes it. It may know how to write through.
 #[derive(Debug)]
-struct Watched(Seen);
+struct Watched(Seen, bool);
 
 #[derive(Debug)]
-struct WatchedFile(Box<dyn File>, Seen);
+struct WatchedFile(Box<dyn File>, Seen, bool);
 
 fn note(seen: &Seen, what: &'static str) {
     seen.lock().unwrap().push(what);
 }
 
+impl Watched {
+    fn file(&self, file: Box<dyn File>) -> Box<dyn File> {
+        Box::new(WatchedFile(file, self.0.clone(), self.1))
+    }
+}
+
 impl Fs for Watched {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(WatchedFile(OsFs.open(path)?, self.0.clone())))
+        Ok(self.file(OsFs.open(path)?))
     }
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
         note(&self.0, "create");
-        let file = OsFs.create_new(path)?;
-        Ok(Box::new(WatchedFile(file, self.0.clone())))
+        Ok(self.file(OsFs.create_new(path)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         note(&self.0, "rename");
@@ -83,6 +88,13 @@ impl File for WatchedFile {
         note(&self.1, "sync");
         self.0.sync(mode)
     }
+    fn write_through(&self, buf: &[u8], offset: u64) -> Option<io::Result<()>> {
+        self.2.then(|| {
+            note(&self.1, "write through");
+            self.0.write_all_at(buf, offset)?;
+            self.0.sync(SyncMode::Data)
+        })
+    }
 }
 
 const SEGMENT_BYTES: u64 = 4096;
@@ -90,15 +102,19 @@ const SEGMENT_BYTES: u64 = 4096;
 struct Rig {
     store: Store,
     seen: Seen,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Rig {
     fn new() -> Self {
+        Rig::on(false)
+    }
+
+    fn on(writes_through: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let seen = Seen::default();
         let host = Host {
-            fs: Arc::new(Watched(seen.clone())),
+            fs: Arc::new(Watched(seen.clone(), writes_through)),
             env: Arc::new(SystemEnv::unobserved().unwrap()),
         };
         let options = Options {
@@ -106,11 +122,7 @@ impl Rig {
             ..Options::default()
         };
         let (store, _) = Store::open(host, dir.path(), options).run().unwrap();
-        Rig {
-            store,
-            seen,
-            _dir: dir,
-        }
+        Rig { store, seen, dir }
     }
 
     /// What the writer does until this is durable.
@@ -159,6 +171,29 @@ fn an_append_costs_one_write_and_one_sync() {
     assert_eq!(rig.appends(1, 1), PREPARED);
     assert_eq!(rig.appends(2, 2), ["write", "sync"]);
     assert_eq!(rig.appends(4, 1), ["write", "sync"]);
+}
+
+/// But not where a part of the group is in the file already, unsynced.
+#[test]
+fn an_append_is_one_operation_where_the_file_writes_through() {
+    let rig = Rig::on(true);
+    rig.prepare();
+    assert_eq!(rig.appends(1, 1), PREPARED);
+    assert_eq!(rig.appends(2, 1), ["write through"]);
+    // Of 600 KiB, in pieces of 256.
+    assert_eq!(rig.appends(3, 600), ["write", "write", "write", "sync"]);
+    let Rig { store, dir, .. } = rig;
+    drop(store);
+    let host = Host {
+        fs: Arc::new(OsFs),
+        env: Arc::new(SystemEnv::unobserved().unwrap()),
+    };
+    let store = Store::open(host, dir.path(), Options::default());
+    let (store, _) = store.run().unwrap();
+    assert_eq!(store.last_index(), Index(602));
+    for index in 1..=602 {
+        assert_eq!(store.entry(Index(index)).unwrap().index, Index(index));
+    }
 }
 
 #[test]

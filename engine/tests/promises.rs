@@ -654,6 +654,34 @@ fn only_a_newer_snapshot_is_taken() {
     assert_eq!(rig.store.status().snapshot_index, Index(10));
 }
 
+/// What is accepted can be opened again.
+#[test]
+fn a_membership_beyond_the_limit_is_refused() {
+    let members = |voters: u64| SnapshotMeta {
+        membership: Membership {
+            voters: (1..=voters).map(NodeId).collect(),
+            learners: Vec::new(),
+        },
+        ..meta(2, 9)
+    };
+    let most = (1 << 20) / 8;
+    let mut accepted = 0;
+    for voters in most - 3..=most + 1 {
+        let rig = Rig::with_ten();
+        let source = Box::new(Once(vec![8; 10]));
+        match rig.store.save_snapshot(members(voters), source).run() {
+            Ok(taken) => {
+                assert!(taken);
+                accepted = voters;
+                let snapshot = rig.reopened().store.open_snapshot().unwrap().unwrap();
+                assert_eq!(snapshot.meta(), &members(voters));
+            }
+            refused => is_refused(refused, "1 MiB"),
+        }
+    }
+    assert!((most - 3..most).contains(&accepted), "{accepted}");
+}
+
 /// Between a snapshot's rename and the sync behind it nobody knows which one is
 /// there: a store whose save was given up there goes on no more.
 #[test]
