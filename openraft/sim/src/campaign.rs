@@ -1,119 +1,37 @@
-//! The command line: one seed in this process, or many in a process each.
+//! One seed in this process, or many in a process each.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use afterimage_sim::verdict::Verdict;
+use afterimage_sim::verdict::{Verdict, Violation};
 
-use crate::client::Reads;
-use crate::world::{self, Plant, Setup};
+use clap::Parser;
 
-const USAGE: &str = "\
-usage: afterimage-openraft-sim [--seeds N] [--first-seed S] [--jobs J] [--twice] [OPTIONS]
-       afterimage-openraft-sim --seed S [--trace] [OPTIONS]
-
-  --seeds N        so many runs, 20 unless told
-  --first-seed S   the first one's seed, 1 unless told
-  --jobs J         so many at once, 2 unless told
-  --twice          each run again, in another process: is it the same?
-  --seed S         this run alone
-  --trace          with its text
-options:
-  --reads at-once  leaders are asked for reads before OpenRaft says that they
-                   have recovered
-  --leader-restore OpenRaft's default: who led before a restart leads on in its
-                   term, without an election
-  --judge-clients  the judges see what clients see, and nothing else
-  --mutant NAME    with a bug on purpose: of the simulator's catalogue, or
-                   adapter-acks-before-sync, adapter-vote-not-saved,
-                   adapter-truncation-left-out
-
-exit status: 0 all passed, 1 a rule was broken, 2 wrong usage, 3 a run was not the
-same twice, 4 a run was vacuous";
-
-struct Options {
-    seeds: u64,
-    first: u64,
-    jobs: u64,
-    twice: bool,
-    one: Option<u64>,
-    trace: bool,
-    reads: Reads,
-    restore: bool,
-    from_outside: bool,
-    plant: Plant,
-    /// What the children are told as well.
-    passed_on: Vec<String>,
-}
-
-impl Options {
-    fn parse(args: impl Iterator<Item = String>) -> Option<Self> {
-        let mut options = Options {
-            seeds: 20,
-            first: 1,
-            jobs: 2,
-            twice: false,
-            one: None,
-            trace: false,
-            reads: Reads::Recovered,
-            restore: false,
-            from_outside: false,
-            plant: Plant::Nothing,
-            passed_on: Vec::new(),
-        };
-        let mut args = args;
-        while let Some(arg) = args.next() {
-            let mut number = || args.next()?.parse::<u64>().ok();
-            match arg.as_str() {
-                "--seeds" => options.seeds = number()?,
-                "--first-seed" => options.first = number()?,
-                "--jobs" => options.jobs = number()?.max(1),
-                "--twice" => options.twice = true,
-                "--seed" => options.one = Some(number()?),
-                "--trace" => options.trace = true,
-                "--reads" => {
-                    let when = args.next()?;
-                    options.reads = match when.as_str() {
-                        "recovered" => Reads::Recovered,
-                        "at-once" => Reads::AtOnce,
-                        _ => return None,
-                    };
-                    options.passed_on.extend([arg, when]);
-                }
-                "--leader-restore" => {
-                    options.restore = true;
-                    options.passed_on.push(arg);
-                }
-                "--judge-clients" => {
-                    options.from_outside = true;
-                    options.passed_on.push(arg);
-                }
-                "--mutant" => {
-                    let name = args.next()?;
-                    options.plant = Plant::by_name(&name)?;
-                    options.passed_on.extend([arg, name]);
-                }
-                _ => return None,
-            }
-        }
-        Some(options)
-    }
-}
+use crate::options::Options;
+use crate::world::{self, Setup};
 
 pub fn main() -> ExitCode {
-    let Some(options) = Options::parse(std::env::args().skip(1)) else {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    match options.one {
+    let options = Options::parse();
+    let (said, status) = match options.seed {
         Some(seed) => alone(seed, &options),
         None => campaign(&options),
+    };
+    match std::io::stdout().write_all(said.as_bytes()) {
+        // Whoever read it has seen enough.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("standard output: {e}");
+            ExitCode::from(2)
+        }
+        _ => status,
     }
 }
+
+const TAKES_ALL: &str = "a string takes all";
 
 /// Real time for one run, which takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,36 +49,40 @@ fn watch(seed: u64) {
 }
 
 /// One seed, in this process: a line of `key=value`, and what is wrong.
-fn alone(seed: u64, options: &Options) -> ExitCode {
+fn alone(seed: u64, options: &Options) -> (String, ExitCode) {
     watch(seed);
     let report = world::run(Setup {
         seed,
         trace: options.trace,
-        reads: options.reads,
-        restore: options.restore,
-        from_outside: options.from_outside,
-        plant: options.plant,
+        reads: options.run.reads,
+        restore: options.run.leader_restore,
+        from_outside: options.run.judge_clients,
+        plant: options.run.plant(),
     });
-    print!("{}", report.text.as_deref().unwrap_or_default());
-    let mut line = format!(
+    let mut said = report.text.unwrap_or_default();
+    write!(
+        said,
         "seed={seed} verdict={} digest={:#018x} records={} simulated-ms={}",
         report.verdict, report.digest, report.records, report.simulated_ms
-    );
+    )
+    .expect(TAKES_ALL);
     for (key, count) in &report.counts {
-        write!(line, " {key}={count}").expect("a string takes all");
+        write!(said, " {key}={count}").expect(TAKES_ALL);
     }
     for (key, count) in &report.faults {
-        write!(line, " fault.{key}={count}").expect("a string takes all");
+        write!(said, " fault.{key}={count}").expect(TAKES_ALL);
     }
-    println!("{line}");
-    match (&report.verdict, report.violation) {
+    said.push('\n');
+    let status = match (&report.verdict, report.violation) {
         (_, Some(violation)) => {
-            println!("  {}: {}", violation.invariant, violation.detail);
+            let Violation { invariant, detail } = violation;
+            writeln!(said, "  {invariant}: {detail}").expect(TAKES_ALL);
             ExitCode::from(1)
         }
         (Verdict::Vacuous, None) => ExitCode::from(4),
         (_, None) => ExitCode::SUCCESS,
-    }
+    };
+    (said, status)
 }
 
 /// How one seed went.
@@ -170,34 +92,39 @@ struct Outcome {
     same: bool,
 }
 
-fn campaign(options: &Options) -> ExitCode {
+fn campaign(options: &Options) -> (String, ExitCode) {
     let next = AtomicU64::new(0);
     let outcomes = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        for _ in 0..options.jobs {
+        for _ in 0..options.jobs.get() {
             scope.spawn(|| {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    if n >= options.seeds {
+                    if n >= options.seeds.get() {
                         return;
                     }
-                    let outcome = one_of_many(options.first + n, options);
+                    let outcome = one_of_many(options.first_seed.wrapping_add(n), options);
                     outcomes.lock().expect("nobody panics").insert(n, outcome);
                 }
             });
         }
     });
-    let outcomes = outcomes.into_inner().expect("nobody panics");
+    summary(&outcomes.into_inner().expect("nobody panics"), options)
+}
+
+fn summary(outcomes: &BTreeMap<u64, Outcome>, options: &Options) -> (String, ExitCode) {
+    let mut said = String::new();
     let mut verdicts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
     let mut differ = 0;
-    for (n, outcome) in &outcomes {
+    for (n, outcome) in outcomes {
         *verdicts.entry(&outcome.verdict).or_default() += 1;
         if outcome.verdict != "pass" {
-            print!("{}", outcome.text);
+            said.push_str(&outcome.text);
         }
         if !outcome.same {
-            println!("seed={} nondeterministic", options.first + n);
+            let seed = options.first_seed.wrapping_add(*n);
+            writeln!(said, "seed={seed} nondeterministic").expect(TAKES_ALL);
             differ += 1;
         }
         let pairs = outcome.text.split_whitespace();
@@ -207,25 +134,25 @@ fn campaign(options: &Options) -> ExitCode {
             }
         }
     }
-    println!("{} seeds from {}", options.seeds, options.first);
-    for (verdict, count) in &verdicts {
-        println!("  {verdict:<28}{count:>12}");
-    }
-    if options.twice {
-        println!("  {:<28}{differ:>12}", "nondeterministic");
-    }
-    for (key, count) in &totals {
-        println!("  {key:<28}{count:>12}");
+    let twice = options.twice.then_some(("nondeterministic", differ));
+    let counts = verdicts.iter().map(|(key, count)| (*key, *count));
+    let counts = counts.chain(twice);
+    let counts = counts.chain(totals.iter().map(|(key, count)| (*key, *count)));
+    let (seeds, first) = (options.seeds, options.first_seed);
+    writeln!(said, "{seeds} seeds from {first}").expect(TAKES_ALL);
+    for (key, count) in counts {
+        writeln!(said, "  {key:<28}{count:>12}").expect(TAKES_ALL);
     }
     let broken = verdicts
         .keys()
         .any(|verdict| !matches!(*verdict, "pass" | "vacuous"));
-    match (broken, differ > 0, verdicts.contains_key("vacuous")) {
+    let status = match (broken, differ > 0, verdicts.contains_key("vacuous")) {
         (true, ..) => ExitCode::from(1),
         (_, true, _) => ExitCode::from(3),
         (.., true) => ExitCode::from(4),
         _ => ExitCode::SUCCESS,
-    }
+    };
+    (said, status)
 }
 
 fn one_of_many(seed: u64, options: &Options) -> Outcome {
@@ -248,13 +175,13 @@ fn child(seed: u64, options: &Options) -> String {
     let this = std::env::current_exe().expect("this program has a path");
     let output = Command::new(this)
         .args(["--seed", &seed.to_string()])
-        .args(&options.passed_on)
+        .args(options.run.arguments())
         .output();
     let output = output.expect("this program can be run");
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !text.contains("verdict=") {
         let why = String::from_utf8_lossy(&output.stderr);
-        writeln!(text, "seed={seed} verdict=fail(no-panic)\n{why}").expect("a string takes all");
+        writeln!(text, "seed={seed} verdict=fail(no-panic)\n{why}").expect(TAKES_ALL);
     }
     text
 }

@@ -18,11 +18,11 @@ use crate::net::{Net, Peer};
 use crate::world::{KEYS, MEMBERS};
 
 /// When a leader is asked for reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Reads {
-    /// When `wait_for_recovery` has returned since it started.
+    /// When `wait_for_recovery` has returned since it started
     Recovered,
-    /// At once, as `ensure_linearizable` alone seems to allow.
+    /// At once, as `ensure_linearizable` alone seems to allow
     AtOnce,
 }
 

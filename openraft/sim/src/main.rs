@@ -20,6 +20,8 @@ mod nemesis;
 #[cfg(madsim)]
 mod net;
 #[cfg(madsim)]
+mod options;
+#[cfg(madsim)]
 mod runtime;
 #[cfg(madsim)]
 mod world;
