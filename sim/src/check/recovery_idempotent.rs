@@ -22,7 +22,7 @@ pub struct RecoveryIdempotent {
 
 #[derive(Default, Clone, Hash)]
 struct Boot {
-    /// The node was up since its power went the last time.
+    /// The node was up, or its disk harmed, since its power went the last time.
     ran: bool,
     /// This boot began with a disk on which nothing was pending.
     settled: bool,
@@ -39,7 +39,13 @@ impl Judge for RecoveryIdempotent {
         };
         let boot = self.nodes.entry(id).or_default();
         if Harm::of(&record.what) != Harm::None {
-            boot.seen = None; // It is another image now.
+            // It is another image now, and its cache may not show that.
+            *boot = Boot {
+                ran: true,
+                settled: false,
+                seen: None,
+                ..std::mem::take(boot)
+            };
         }
         let bad_disk = node.harm != Harm::None;
         let found = match &record.what {
