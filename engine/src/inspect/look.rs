@@ -168,15 +168,20 @@ impl Inspector {
             Err(version) => return Ok(Found::Newer(version)),
         };
         let file = now(self.dir.open(snapshot::NAME))?;
-        // The header bounds its length.
-        let mut bytes = vec![0; header.membership_len as usize];
-        file.read_now(&mut bytes, SECTOR as u64)?;
-        let whole = crc32fast::hash(&bytes) == header.membership_crc;
+        let len = file.len_now()?;
+        let mut membership = None;
+        // Before anything is allocated for a length that may be rot.
+        if u64::from(header.membership_len) <= len.saturating_sub(SECTOR as u64) {
+            let mut bytes = vec![0; header.membership_len as usize];
+            file.read_now(&mut bytes, SECTOR as u64)?;
+            let whole = crc32fast::hash(&bytes) == header.membership_crc;
+            membership = whole.then(|| decode_membership(&bytes)).flatten();
+        }
         Ok(Found::Good(SnapshotFile {
-            len: file.len_now()?,
             file,
+            len,
             header,
-            membership: whole.then(|| decode_membership(&bytes)).flatten(),
+            membership,
         }))
     }
 

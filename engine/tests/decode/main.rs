@@ -364,6 +364,20 @@ fn a_length_behind_the_end_is_not_believed() {
     assert!(most <= 2 * input + OWN, "{most}");
 }
 
+/// And of the membership in a snapshot.
+#[test]
+fn the_length_of_a_membership_is_not_believed() {
+    let disk = sample();
+    let contents = disk.contents();
+    let snapshot = contents.iter().find(|(name, _)| name.ends_with("snapshot"));
+    let (name, bytes) = snapshot.expect("there is one");
+    let mut bytes = bytes.clone();
+    bytes[60..64].copy_from_slice(&(1u32 << 20).to_le_bytes());
+    seal(&mut bytes[..SECTOR]);
+    disk.put(name, bytes);
+    check(&disk);
+}
+
 /// A length for a record's header, with a right CRC.
 fn claim(header: &mut [u8], len: u32, nonce: u64) {
     header[..4].copy_from_slice(&len.to_le_bytes());
