@@ -327,10 +327,10 @@ fn a_hard_state_never_overwrites_the_newest() {
 }
 
 /// A sector may hold a part of what was written last, and the rest of what was
-/// there before.
+/// there before, in units of eight bytes.
 #[test]
 fn a_hard_state_write_that_stopped_anywhere_leaves_the_newest() {
-    for len in [8, 24, 100, 508, 511] {
+    for len in [8, 24, 96, 504] {
         let rig = Rig::new();
         rig.written(hard_state(5));
         rig.written(hard_state(6));
@@ -351,13 +351,10 @@ fn a_hard_state_write_that_stopped_anywhere_leaves_the_newest() {
         };
         let mut torn = sectors[older];
         torn[..len].copy_from_slice(&next.encode()[..len]);
-        // The old bytes may be the new ones: then it is whole. (With 511 of 512,
-        // one in 256 times.)
-        let term = Term(if torn == next.encode() { 7 } else { 6 });
         let file = OsFs.open(&path).unwrap();
         file.write_all_at(&torn, older as u64 * 512).unwrap();
         drop(file);
-        assert_eq!(rig.reopened().store.hard_state().term, term, "{len}");
+        assert_eq!(rig.reopened().store.hard_state().term, Term(6), "{len}");
     }
 }
 
