@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::Arc;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use afterimage_engine::fs::{Fs, OsFs};
 use afterimage_engine::store::{Batch, Options, Store};
@@ -16,6 +16,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const ENTRIES: u64 = 40;
+
+/// Held while a directory's lock is, and while a process begins: between its fork
+/// and its exec it has whatever files this one has open, and so holds their locks.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A log in several segments, in `log` of a directory of its own.
 struct Rig(TempDir);
@@ -31,6 +38,7 @@ impl Rig {
             segment_bytes: 2000,
             ..Options::default()
         };
+        let alone = alone();
         let (store, _) = Store::open(host, &rig.dir(), options).run().expect("opens");
         let mut writer = store.writer();
         for index in 1..=ENTRIES {
@@ -55,6 +63,7 @@ impl Rig {
                 .expect("it fits");
             while writer.step().expect("the disk is well") == Step::Ran {}
         }
+        drop((writer, store, alone));
         rig
     }
 
@@ -64,11 +73,17 @@ impl Rig {
 
     /// Runs in the directory above the log.
     fn run(&self, line: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_afterimage"))
+        let alone = alone();
+        let child = Command::new(env!("CARGO_BIN_EXE_afterimage"))
             .args(line.split_whitespace())
             .current_dir(self.0.path())
-            .output()
-            .expect("it starts")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        drop(alone);
+        child.wait_with_output().expect("it ends")
     }
 
     #[track_caller]
