@@ -158,8 +158,34 @@ fn a_large_unfinished_file_loses_its_name_at_once_and_its_space_by_the_cleaner()
     let store = open(dir.path(), fs);
     assert!(!dir.path().join(UNFINISHED).exists());
     assert_eq!(kept.load(Ordering::SeqCst), SEGMENT_BYTES);
-    store.cleaner().free_replaced();
+    let mut cleaner = store.cleaner();
+    while cleaner.has_work() {
+        assert_eq!(cleaner.step().unwrap(), Step::Ran);
+    }
     assert_eq!(kept.load(Ordering::SeqCst), 0);
+}
+
+/// Nothing but such a file is work, too, and no directory is synced for it: a
+/// writer may wait for the space.
+#[test]
+fn the_space_is_work_for_the_cleaner_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), Tight::default()));
+    let zeros = vec![0; SEGMENT_BYTES as usize];
+    std::fs::write(dir.path().join(UNFINISHED), zeros).unwrap();
+    let kept = Arc::new(AtomicU64::new(0));
+    let fs = Tight {
+        kept: kept.clone(),
+        is_full: false,
+    };
+    let store = open(dir.path(), fs);
+    assert_eq!(kept.load(Ordering::SeqCst), SEGMENT_BYTES);
+    assert_eq!(store.status().garbage, 0);
+    let mut cleaner = store.cleaner();
+    assert!(cleaner.has_work());
+    assert_eq!(cleaner.step().unwrap(), Step::Ran);
+    assert_eq!(kept.load(Ordering::SeqCst), 0);
+    assert!(!cleaner.has_work());
 }
 
 #[test]

@@ -34,15 +34,19 @@ impl Cleaner {
 
     /// Whether a step would find work.
     pub fn has_work(&self) -> bool {
-        self.running.is_some() || {
-            let state = self.shared.state();
-            !state.poisoned && (!state.garbage.is_empty() || covered(&self.shared, &state) > 0)
-        }
+        // Also after a failure: it is space that somebody may wait for.
+        let frees = !self.shared.state().unlinked.is_empty();
+        self.running.is_some() || frees || self.may_clean()
+    }
+
+    fn may_clean(&self) -> bool {
+        let state = self.shared.state();
+        !state.poisoned && (!state.garbage.is_empty() || covered(&self.shared, &state) > 0)
     }
 
     /// Frees the space of snapshots that were replaced and of unfinished files that
     /// the open removed, which takes long. Every step that begins to clean does so,
-    /// too.
+    /// too; and one that finds such a file and nothing to clean, alone.
     pub fn free_replaced(&self) {
         let unlinked = std::mem::take(&mut self.shared.state().unlinked);
         for file in unlinked {
@@ -68,6 +72,9 @@ impl Cleaner {
                 return Ok(Step::Idle);
             }
             self.free_replaced();
+            if !self.may_clean() {
+                return Ok(Step::Ran);
+            }
             let shared = self.shared.clone();
             self.running = Some(Job::new(async move { clean(&shared).await }));
         }

@@ -328,6 +328,7 @@ mod tests {
             prop_assert!(!matches!(parse(&buf, available, nonce), Parsed::Need(n) if n as u64 > available));
         }
     }
+
     /// With a right CRC, and a field that no build writes so.
     #[test]
     fn a_header_of_another_kind_is_none() {

@@ -175,8 +175,8 @@ async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installe
     let last_index = writer.last_index();
     let last_term = writer.last_term();
     // Drain: what was submitted before is in the log when the log is judged.
-    sometimes!(InstallWaited, !is_drained(shared)?);
     while !is_drained(shared)? {
+        sometimes!(InstallWaited);
         turn().await;
     }
     let _publishing = Publishing::begin(shared).await;

@@ -88,6 +88,8 @@ impl SimNet {
         self.losses.clear();
         self.net.corrupt = Ratio::default();
         self.net.bandwidth = 0;
+        // Nobody leads over links that take longer than an election waits.
+        self.net.uneven = 1;
         let cuts = std::mem::take(&mut self.cuts).into_values();
         let links = cuts.flat_map(|cut| cut.links);
         self.dead = links.filter(stays).collect();
