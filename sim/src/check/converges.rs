@@ -250,6 +250,26 @@ mod tests {
         all().healed_core(&[1]).breaks(RULE);
     }
 
+    /// A change that was under way counts until the log is seen to lack it.
+    #[test]
+    fn a_core_is_a_quorum_of_what_a_member_that_starts_may_go_by() {
+        let starting = || {
+            let all = Stream::new().members(&[1, 2, 3]).boot(1).up(1, empty());
+            let all = all.boot(2).up(2, empty()).boot(3).up(3, empty());
+            let removed = all.append(1, &[e(1, 1)]).changed(1, 1, &[1, 3]);
+            removed.killed(1).boot(1).killed(1).boot(1)
+        };
+        let is_quorum = |stream: Stream, core: [u64; 2]| {
+            let model = stream.model();
+            model.is_quorum(|id| core.contains(&id.0))
+        };
+        assert!(!is_quorum(starting(), [1, 2]) && is_quorum(starting(), [1, 3]));
+        let kept = || starting().up(1, log(&[e(1, 1)]));
+        assert!(!is_quorum(kept(), [1, 2]) && is_quorum(kept(), [1, 3]));
+        assert!(!is_quorum(kept().changed(1, 1, &[1, 3]), [1, 2]));
+        assert!(is_quorum(starting().up(1, empty()), [1, 2]));
+    }
+
     #[test]
     fn a_node_that_stays_down_is_a_failure() {
         start().power_cut(2).converged(true).breaks(RULE);

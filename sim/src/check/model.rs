@@ -43,6 +43,8 @@ pub struct NodeModel {
     pub harm: Harm,
     /// The membership that counts here, and from where on, if it is known.
     pub membership: Option<(Index, Membership)>,
+    /// The one of the last life, until this one has said what its log has.
+    former: Option<(Index, Membership)>,
 }
 
 /// A latent fault of a disk: it holds other bytes than it acknowledged.
@@ -142,7 +144,7 @@ impl Model {
         };
         let known = self.nodes.iter().filter(|(id, _)| self.is_sound(**id));
         let newer = known
-            .filter_map(|(_, node)| node.membership.as_ref())
+            .flat_map(|(_, node)| node.membership.iter().chain(&node.former))
             .filter(|(at, _)| at > committed_at);
         let mut all = newer.map(|(_, m)| m).chain([committed]);
         all.all(|m| m.voters.iter().filter(|id| is(**id)).count() * 2 > m.voters.len())
@@ -160,6 +162,8 @@ impl Model {
             What::Boot { .. } => {
                 node.state = State::Opening;
                 node.commit = Index(0);
+                let said = node.membership.take().filter(|(at, _)| *at > Index(0));
+                node.former = said.or(node.former.take());
                 node.membership = self.founders.as_ref().map(|founders| {
                     let one_of_them = takes_part(founders, id);
                     let known = one_of_them.then(|| founders.clone());
@@ -171,6 +175,8 @@ impl Model {
                 if contents.unreadable.is_none() {
                     node.store.recovered(contents);
                 }
+                let last = node.store.last_index();
+                node.former.take_if(|(at, _)| *at > last);
                 node.state = State::Up;
                 node.commit = node.store.snapshot_index();
             }
@@ -184,6 +190,7 @@ impl Model {
             } => node.store.give_snapshot(*last_index, *last_term, *crc),
             What::Engine(Event::MembershipChanged { index, membership }) => {
                 node.membership = Some((*index, membership.clone()));
+                node.former = None;
             }
             What::Engine(_) if node.state == State::Opening => {}
             What::Engine(Event::Committed { index, term }) => {

@@ -7,7 +7,7 @@ use afterimage_engine::{
     EntryId, Event, HardState, Index, Membership, NodeId, Role, SnapshotMeta, Term,
 };
 
-use super::Judges;
+use super::{Judges, Model};
 use crate::disk::{CrashReport, DamageKind, FaultKind, OpKind, OpOutcome, OpRecord};
 use crate::trace::{Contents, Operation, Record, What};
 use crate::verdict::{Invariant, Violation};
@@ -123,6 +123,13 @@ impl Stream {
             assert_eq!(judges.record(record), None);
         }
         assert_eq!(judges.finish().map(|v| v.invariant), Some(rule));
+    }
+
+    /// What the judges know by then.
+    pub fn model(&self) -> Model {
+        let mut model = Model::default();
+        self.0.iter().for_each(|record| model.apply(record));
+        model
     }
 
     fn judge(self) -> Option<Violation> {
