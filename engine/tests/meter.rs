@@ -15,7 +15,7 @@ use afterimage_engine::{
     Entry, EntryKind, Env, Event, HardState, Host, Index, Membership, SnapshotMeta, Term,
 };
 
-use no_sync::NoSync;
+use no_sync::no_sync;
 
 fn open(meter: &Arc<Meter>, fs: Arc<dyn Fs>, dir: &Path) -> Store {
     let env = Arc::new(SystemEnv::unobserved().unwrap());
@@ -120,7 +120,7 @@ fn a_meter_counts_a_failed_sync() {
     let dir = tempfile::tempdir().unwrap();
     let meter = Arc::new(Meter::default());
     let broken = Arc::new(AtomicBool::new(false));
-    let store = open(&meter, Arc::new(NoSync(broken.clone())), dir.path());
+    let store = open(&meter, Arc::new(no_sync(broken.clone())), dir.path());
     let mut writer = store.writer();
     broken.store(true, Ordering::SeqCst);
     store.submit(batch(1)).unwrap();

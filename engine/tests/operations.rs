@@ -1,6 +1,9 @@
 //! What each protocol asks of the disk: the operations, one by one. The syncs
 //! among them are what it costs; `docs/performance.md` speaks of them.
 
+#[path = "support/snapshot.rs"]
+mod snapshot;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -8,11 +11,10 @@ use std::sync::{Arc, Mutex};
 
 use afterimage_engine::fs::{File, FileExt, Fs, Lock, OsFs, SyncMode};
 use afterimage_engine::raft::LogView;
-use afterimage_engine::store::{Batch, Options, SnapshotSource, Store, Ticket};
+use afterimage_engine::store::{Batch, Options, Store, Ticket};
 use afterimage_engine::threads::SystemEnv;
-use afterimage_engine::{
-    Entry, EntryKind, HardState, Host, Index, Membership, NodeId, SnapshotMeta, Step, Term,
-};
+use afterimage_engine::{Entry, EntryKind, HardState, Host, Index, Step, Term};
+use snapshot::{Once, meta};
 
 type Seen = Arc<Mutex<Vec<&'static str>>>;
 
@@ -240,15 +242,6 @@ fn a_hard_state_costs_one_write_and_one_sync() {
     }
 }
 
-struct Once(Vec<u8>);
-
-impl SnapshotSource for Once {
-    fn read(&mut self, out: &mut Vec<u8>, _: usize) -> bool {
-        out.append(&mut self.0);
-        false
-    }
-}
-
 /// Of a file of many blocks, a filesystem gives the space back in one go, while
 /// every sync waits. So this is the cleaner's, not the rename's.
 #[test]
@@ -256,17 +249,14 @@ fn a_snapshot_that_was_replaced_is_freed_by_the_cleaner() {
     let rig = Rig::new();
     rig.appends(1, 9);
     for last in [3, 6] {
-        let meta = SnapshotMeta {
-            last_index: Index(last),
-            last_term: Term(1),
-            membership: Membership {
-                voters: vec![NodeId(1)],
-                learners: Vec::new(),
-            },
-        };
         let source = Box::new(Once(vec![7; 5 << 20]));
         rig.seen.lock().unwrap().clear();
-        assert!(rig.store.save_snapshot(meta, source).run().unwrap());
+        assert!(
+            rig.store
+                .save_snapshot(meta(1, last), source)
+                .run()
+                .unwrap()
+        );
         assert!(!rig.seen.lock().unwrap().contains(&"set len"));
     }
     rig.seen.lock().unwrap().clear();

@@ -4,6 +4,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests")]
 
+#[path = "support/snapshot.rs"]
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +15,10 @@ use std::sync::Arc;
 use afterimage_engine::format::{CommitHint, SECTOR, SegmentHeader};
 use afterimage_engine::fs::OsFs;
 use afterimage_engine::raft::LogView;
-use afterimage_engine::store::{Batch, Options, Report, SnapshotSource, Store};
+use afterimage_engine::store::{Batch, Options, Report, Store};
 use afterimage_engine::threads::SystemEnv;
-use afterimage_engine::{
-    Corruption, Entry, EntryKind, Error, Host, Index, Membership, NodeId, SnapshotMeta, Step, Term,
-};
+use afterimage_engine::{Corruption, Entry, EntryKind, Error, Host, Index, Step, Term};
+use snapshot::{Once, meta};
 
 /// Two entries make a segment.
 const SEGMENT_BYTES: u64 = 1024;
@@ -50,26 +52,6 @@ fn append(store: &Store, indexes: std::ops::RangeInclusive<u64>) {
         };
         store.submit(batch).unwrap();
         while writer.step().unwrap() != Step::Idle {}
-    }
-}
-
-struct Once(Vec<u8>);
-
-impl SnapshotSource for Once {
-    fn read(&mut self, out: &mut Vec<u8>, _: usize) -> bool {
-        out.append(&mut self.0);
-        false
-    }
-}
-
-fn meta(term: u64, last: u64) -> SnapshotMeta {
-    SnapshotMeta {
-        last_index: Index(last),
-        last_term: Term(term),
-        membership: Membership {
-            voters: vec![NodeId(1)],
-            learners: Vec::new(),
-        },
     }
 }
 

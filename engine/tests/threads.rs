@@ -13,7 +13,7 @@ use afterimage_engine::store::{Batch, Options, Report, Store};
 use afterimage_engine::threads::{SystemEnv, Threads};
 use afterimage_engine::{Entry, EntryKind, Error, Host, Index, Term};
 
-use no_sync::NoSync;
+use no_sync::no_sync;
 
 fn open(fs: Arc<dyn Fs>, dir: &Path) -> (Store, Report) {
     let env = Arc::new(SystemEnv::unobserved().unwrap());
@@ -140,7 +140,7 @@ fn closing_waits_for_what_was_handed_over() {
 fn a_failed_sync_fails_whoever_waits_and_everything_after() {
     let dir = tempfile::tempdir().unwrap();
     let broken = Arc::new(AtomicBool::new(false));
-    let fs = Arc::new(NoSync(broken.clone()));
+    let fs = Arc::new(no_sync(broken.clone()));
     let threads = Threads::start(open(fs, dir.path()).0).unwrap();
     let good = threads.append(batch(1)).unwrap();
     threads.wait(good).unwrap();

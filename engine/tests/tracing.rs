@@ -17,7 +17,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
 
-use no_sync::NoSync;
+use no_sync::no_sync;
 
 /// Writes down what comes, a line each: `+name` and `-name` of a span.
 #[derive(Clone, Default)]
@@ -81,7 +81,7 @@ impl Subscriber for Notes {
 
 fn open(broken: &Arc<AtomicBool>, dir: &Path) -> (Store, Report) {
     let env = Arc::new(SystemEnv::unobserved().unwrap());
-    let fs = Arc::new(NoSync(broken.clone()));
+    let fs = Arc::new(no_sync(broken.clone()));
     let options = Options {
         segment_bytes: 1024,
         ..Options::default()

@@ -3,29 +3,26 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests")]
 
-use std::ffi::OsString;
+#[path = "support/over.rs"]
+mod over;
+
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use afterimage_engine::fs::{File, Fs, Lock, OsFs, SyncMode};
+use afterimage_engine::fs::{File, Fs, OsFs, SyncMode};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, Store};
 use afterimage_engine::threads::SystemEnv;
 use afterimage_engine::{Entry, EntryKind, Host, Index, Step, Term};
+use over::Over;
 
 const SEGMENT_BYTES: u64 = 8 << 20;
 const UNFINISHED: &str = "segment-0123456789abcdef.tmp";
 
-/// A disk that knows how many bytes of the unfinished file it still has to keep,
-/// and whether it is full as long as it has them.
-#[derive(Debug, Default)]
-struct Tight {
-    kept: Arc<AtomicU64>,
-    is_full: bool,
-}
-
+/// A file of a disk that knows how many bytes of the unfinished file it still has
+/// to keep, and whether it is full as long as it has them.
 #[derive(Debug)]
 struct TightFile {
     file: Box<dyn File>,
@@ -34,46 +31,21 @@ struct TightFile {
     is_unfinished: bool,
 }
 
-impl Tight {
-    fn file(&self, file: Box<dyn File>, path: &Path) -> Box<dyn File> {
+fn tight(kept: &Arc<AtomicU64>, is_full: bool) -> impl Fs + use<> {
+    let kept = kept.clone();
+    Over(move |file: Box<dyn File>, path: &Path| {
+        let is_unfinished = path.ends_with(UNFINISHED);
+        if is_unfinished {
+            kept.store(file.len().unwrap(), Ordering::SeqCst);
+        }
+        let kept = kept.clone();
         Box::new(TightFile {
             file,
-            kept: self.kept.clone(),
-            is_full: self.is_full,
-            is_unfinished: path.ends_with(UNFINISHED),
-        })
-    }
-}
-
-impl Fs for Tight {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let file = self.file(OsFs.open(path)?, path);
-        if path.ends_with(UNFINISHED) {
-            self.kept.store(file.len()?, Ordering::SeqCst);
-        }
-        Ok(file)
-    }
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(self.file(OsFs.create_new(path)?, path))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsFs.rename(from, to)
-    }
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        OsFs.unlink(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        OsFs.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        OsFs.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        OsFs.sync_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        OsFs.lock(path)
-    }
+            kept,
+            is_full,
+            is_unfinished,
+        }) as Box<dyn File>
+    })
 }
 
 impl File for TightFile {
@@ -113,7 +85,7 @@ impl Drop for TightFile {
     }
 }
 
-fn open(dir: &Path, fs: Tight) -> Store {
+fn open(dir: &Path, fs: impl Fs + 'static) -> Store {
     let env = Arc::new(SystemEnv::unobserved().unwrap());
     let options = Options {
         segment_bytes: SEGMENT_BYTES,
@@ -127,7 +99,7 @@ fn open(dir: &Path, fs: Tight) -> Store {
 /// A log with one entry, which an open has to write again, and an unfinished file.
 fn spoilt() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), Tight::default());
+    let store = open(dir.path(), OsFs);
     let entry = Entry {
         index: Index(1),
         term: Term(1),
@@ -151,11 +123,7 @@ fn spoilt() -> tempfile::TempDir {
 fn a_large_unfinished_file_loses_its_name_at_once_and_its_space_by_the_cleaner() {
     let dir = spoilt();
     let kept = Arc::new(AtomicU64::new(0));
-    let fs = Tight {
-        kept: kept.clone(),
-        is_full: false,
-    };
-    let store = open(dir.path(), fs);
+    let store = open(dir.path(), tight(&kept, false));
     assert!(!dir.path().join(UNFINISHED).exists());
     assert_eq!(kept.load(Ordering::SeqCst), SEGMENT_BYTES);
     let mut cleaner = store.cleaner();
@@ -170,15 +138,11 @@ fn a_large_unfinished_file_loses_its_name_at_once_and_its_space_by_the_cleaner()
 #[test]
 fn the_space_is_work_for_the_cleaner_by_itself() {
     let dir = tempfile::tempdir().unwrap();
-    drop(open(dir.path(), Tight::default()));
+    drop(open(dir.path(), OsFs));
     let zeros = vec![0; SEGMENT_BYTES as usize];
     std::fs::write(dir.path().join(UNFINISHED), zeros).unwrap();
     let kept = Arc::new(AtomicU64::new(0));
-    let fs = Tight {
-        kept: kept.clone(),
-        is_full: false,
-    };
-    let store = open(dir.path(), fs);
+    let store = open(dir.path(), tight(&kept, false));
     assert_eq!(kept.load(Ordering::SeqCst), SEGMENT_BYTES);
     assert_eq!(store.status().garbage, 0);
     let mut cleaner = store.cleaner();
@@ -192,11 +156,7 @@ fn the_space_is_work_for_the_cleaner_by_itself() {
 fn an_open_that_needs_the_space_gives_it_back_at_once() {
     let dir = spoilt();
     let kept = Arc::new(AtomicU64::new(0));
-    let fs = Tight {
-        kept: kept.clone(),
-        is_full: true,
-    };
-    let store = open(dir.path(), fs);
+    let store = open(dir.path(), tight(&kept, true));
     assert_eq!(kept.load(Ordering::SeqCst), 0);
     assert_eq!(store.last_index(), Index(1));
     assert_eq!(store.entries(Index(1), 1).unwrap().len(), 1);

@@ -1,50 +1,22 @@
 //! A disk whose syncs fail on demand.
 
-use std::ffi::OsString;
+#[path = "over.rs"]
+mod over;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use afterimage_engine::fs::{File, Fs, Lock, OsFs, SyncMode};
-
-#[derive(Debug)]
-pub struct NoSync(pub Arc<AtomicBool>);
+use afterimage_engine::fs::{File, Fs, SyncMode};
+use over::Over;
 
 #[derive(Debug)]
 struct NoSyncFile(Box<dyn File>, Arc<AtomicBool>);
 
-impl NoSync {
-    fn file(&self, file: io::Result<Box<dyn File>>) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(NoSyncFile(file?, self.0.clone())))
-    }
-}
-
-impl Fs for NoSync {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        self.file(OsFs.open(path))
-    }
-    fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        self.file(OsFs.create_new(path))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        OsFs.rename(from, to)
-    }
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        OsFs.unlink(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        OsFs.list(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        OsFs.create_dir(dir)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        OsFs.sync_dir(dir)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        OsFs.lock(path)
-    }
+/// As long as `fails` says so.
+pub fn no_sync(fails: Arc<AtomicBool>) -> impl Fs {
+    Over(move |file, _: &Path| Box::new(NoSyncFile(file, fails.clone())) as Box<dyn File>)
 }
 
 impl File for NoSyncFile {

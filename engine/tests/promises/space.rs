@@ -1,0 +1,48 @@
+//! What is prepared, and what is given back.
+
+use super::*;
+
+/// In pieces of 1 MiB.
+#[test]
+fn a_segment_is_prepared_to_its_end() {
+    for bytes in [4096, (1 << 20) + 4096, 3 << 20] {
+        let options = Options {
+            segment_bytes: bytes,
+            ..options()
+        };
+        let rig = Rig::on(Arc::new(OsFs), options);
+        let mut preparer = rig.store.preparer();
+        assert!(!preparer.has_work(), "nobody appended yet");
+        rig.written(entries(1, 1..=1));
+        assert!(preparer.has_work());
+        while preparer.step().unwrap() == Step::Ran {}
+        assert!(rig.store.status().is_prepared && !preparer.has_work());
+        let prepared = rig.files("tmp").into_iter();
+        let lens = prepared.map(|path| OsFs.open(&path).unwrap().len().unwrap());
+        assert_eq!(lens.collect::<Vec<_>>(), [bytes]);
+        preparer.begin();
+        assert!(!preparer.has_work(), "one is enough");
+    }
+}
+
+/// Space that nobody needs any more: of segments, and of snapshots replaced.
+#[test]
+fn the_cleaner_gives_space_back() {
+    let rig = Rig::with_ten();
+    for index in 11..=60 {
+        rig.written(entries(2, index..=index));
+    }
+    assert_eq!(rig.store.status().cached_bytes, CACHE_BYTES);
+    let segments = rig.store.status().segments;
+    assert!(segments > 1);
+    rig.save(2, 55, 5000);
+    let old = rig.store.open_snapshot().unwrap().unwrap();
+    rig.save(2, 60, 10);
+    drop(old);
+    rig.clean();
+    let after = rig.store.status();
+    assert_eq!(after.segments, 1, "of {segments}");
+    let cached = 60 - after.first_index.0 + 1;
+    assert_eq!(after.cached_bytes as u64, 100 * cached.min(10));
+    assert_eq!(rig.terms(after.first_index.0..=60).len() as u64, cached);
+}
