@@ -11,6 +11,7 @@ mod report;
 mod state;
 mod status;
 mod survey;
+mod tail;
 
 use std::path::Path;
 use std::sync::Arc;

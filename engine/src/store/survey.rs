@@ -1,7 +1,8 @@
 //! The first half of an open, for those who only want to know: look and decide
 //! with the very code of [`super::open`], and change nothing.
 
-use super::open::{Tail, follow, look, read_hint, read_tail};
+use super::open::{follow, look, read_hint};
+use super::tail::{Tail, read_tail};
 use super::{Options, Report};
 use crate::error::Result;
 use crate::fs::dir::Dir;
