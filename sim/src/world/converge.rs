@@ -19,7 +19,7 @@ const LOOK_US: u64 = 20_000;
 
 impl<S: Subject> World<S> {
     /// No fault from here on.
-    pub(super) async fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.healed_us = Some(self.now_us);
         let core = match self.plan.cluster.heal {
             Heal::Core => Some(self.choose_core()),
@@ -53,7 +53,7 @@ impl<S: Subject> World<S> {
             member.slow_factor = 1;
             if member.disk.is_read_only() {
                 // Somebody starts the machine anew.
-                self.stop_process(id).await;
+                self.stop_process(id);
                 self.member(id).disk.power_cut(&Fates::Lose);
                 self.record(Some(id), What::Killed);
             }
@@ -73,7 +73,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Has the cluster converged?
-    pub(super) async fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         let Some(healed_us) = self.healed_us else {
             unreachable!("it looks because it healed");
         };
@@ -88,7 +88,7 @@ impl<S: Subject> World<S> {
             if !self.member(id).is_up() {
                 continue;
             }
-            let outcome = self.call(id, super::replica::Command::Status).await;
+            let outcome = self.call(id, super::replica::Command::Status);
             let Some(status) = outcome.status else {
                 continue;
             };

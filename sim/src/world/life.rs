@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use afterimage_engine::{Error, Host, NodeId};
-use madsim::runtime::Handle;
 
 use super::member::{Life, Member, Part};
-use super::replica::{Command, DIR, Mailbox, Status, process};
+use super::replica::{Command, DIR, Process, Status};
 use super::{Happening, Subject, World};
 use crate::disk::{CrashTrigger, SimFs, is_corruption, is_excused};
 use crate::env::SimEnv;
@@ -24,13 +23,12 @@ const RESTART_US_MAX: u64 = 500_000;
 /// One boot in this many is watched by a twin.
 const TWIN_EVERY: u64 = 3;
 
-pub(super) fn new_member<S>(handle: &Handle, plan: &Plan, id: NodeId) -> Member<S> {
+pub(super) fn new_member<S>(plan: &Plan, id: NodeId) -> Member<S> {
     Member {
         id,
         disk: new_disk(plan, id),
         env: Arc::new(SimEnv::new(hash(&[plan.seed, id.0]), "env")),
-        mailbox: Mailbox::new(),
-        process: handle.create_node().name(format!("n{id}")).build().id(),
+        process: Process::Off,
         incarnation: 0,
         life: Life::Down,
         part: match id.0 <= u64::from(plan.cluster.nodes) {
@@ -81,7 +79,7 @@ impl<S: Subject> World<S> {
     }
 
     /// Starts the process: a new incarnation opens its store.
-    pub(super) async fn boot(&mut self, node: NodeId) {
+    pub(super) fn boot(&mut self, node: NodeId) {
         let member = self.member(node);
         if member.life != Life::Down || member.part != Part::Active {
             return;
@@ -137,24 +135,17 @@ impl<S: Subject> World<S> {
         }
         let member = self.member(node);
         member.settled = false;
-        member.mailbox = Mailbox::new();
         let host = Host {
             fs: crate::mutants::wrap(fs, bug),
             env: member.env.clone(),
         };
-        let handle = Handle::current();
-        handle.restart(member.process);
-        let Some(process_node) = handle.get_node(member.process) else {
-            unreachable!("created with the member");
-        };
-        process_node.spawn(process(member.mailbox.clone()));
         let machine = S::fresh();
         let boot = Command::Boot {
             host,
             config,
             machine,
         };
-        let outcome = self.call(node, boot).await;
+        let outcome = self.call(node, boot);
         if let Some(panic) = outcome.panic {
             self.recorder.panicked(format!("n{node} panicked: {panic}"));
         }
@@ -163,13 +154,13 @@ impl<S: Subject> World<S> {
     }
 
     /// One file operation of the open.
-    pub(super) async fn boot_step(&mut self, node: NodeId) {
-        let outcome = self.call(node, Command::BootStep).await;
+    pub(super) fn boot_step(&mut self, node: NodeId) {
+        let outcome = self.call(node, Command::BootStep);
         let incarnation = self.member(node).incarnation;
         let opened = outcome.status.is_some();
         let failed = outcome.error.clone();
         if outcome.panic.is_some() || self.member(node).disk.crash_fired() {
-            self.settle(node, outcome, None).await;
+            self.settle(node, outcome, None);
             return;
         }
         if let Some(error) = failed {
@@ -180,7 +171,7 @@ impl<S: Subject> World<S> {
                 corrupt: is_corruption(&error),
             };
             self.record(Some(node), what);
-            self.stop_process(node).await;
+            self.stop_process(node);
             if is_corruption(&error) {
                 return; // It would say so again: its disk must be replaced.
             }
@@ -196,10 +187,10 @@ impl<S: Subject> World<S> {
             self.queue.push(self.now_us + took_us, step);
             return;
         }
-        let inspected = self.call(node, Command::Inspect).await;
+        let inspected = self.call(node, Command::Inspect);
         self.take_records(node);
         if let Some(error) = inspected.error {
-            self.died(node, &error).await;
+            self.died(node, &error);
             return;
         }
         let member = self.member(node);
@@ -210,7 +201,7 @@ impl<S: Subject> World<S> {
             self.record(Some(node), What::Up(contents));
             if let Some(died) = died {
                 self.record(Some(node), died);
-                self.stop_process(node).await;
+                self.stop_process(node);
                 return;
             }
         }
@@ -218,26 +209,26 @@ impl<S: Subject> World<S> {
         // Members do not tick in unison.
         let phase = hash(&[self.plan.seed, node.0, incarnation]) % self.member(node).tick_us;
         self.queue.push(self.now_us + phase, tick);
-        self.settle(node, outcome, None).await;
+        self.settle(node, outcome, None);
     }
 
     /// The process ended by itself: a failed sync, a failed read. Its disk's
     /// cache lives on, and somebody starts it again.
-    pub(super) async fn died(&mut self, node: NodeId, error: &Error) {
+    pub(super) fn died(&mut self, node: NodeId, error: &Error) {
         let what = What::Died {
             error: error.to_string(),
             excused: is_excused(error),
             corrupt: is_corruption(error),
         };
         self.record(Some(node), what);
-        self.stop_process(node).await;
+        self.stop_process(node);
         self.boot_in(node, RESTART_US);
     }
 
     /// The power of a member goes (or went, where an armed cut fired).
-    pub(super) async fn cut_power(&mut self, node: NodeId, step: Option<usize>) {
+    pub(super) fn cut_power(&mut self, node: NodeId, step: Option<usize>) {
         let fates = self.fates(node, step);
-        self.stop_process(node).await;
+        self.stop_process(node);
         let member = self.member(node);
         let report = member.disk.power_cut(&fates);
         member.waiting = member.waiting.filter(|(at, _)| Some(*at) != step);
@@ -256,23 +247,12 @@ impl<S: Subject> World<S> {
     }
 
     /// Kills the process: drops all that it holds. The disk's cache lives on.
-    pub(super) async fn stop_process(&mut self, node: NodeId) {
+    pub(super) fn stop_process(&mut self, node: NodeId) {
         let member = self.member(node);
         member.life = Life::Down;
         member.status = Default::default();
-        let process = member.process;
         // What its destructors still do must not reach the disk.
         member.disk.kill();
-        Handle::current().kill(process);
-        madsim::task::yield_now().await;
-    }
-
-    /// Ends all processes and lets madsim forget them: a runtime that is
-    /// dropped with live nodes leaks them.
-    pub(super) async fn tear_down(&mut self) {
-        for id in 1..=self.machines() {
-            self.stop_process(NodeId(id)).await;
-        }
-        madsim::time::sleep(std::time::Duration::from_secs(60)).await;
+        member.process = Process::Off;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use afterimage_engine::node::Task;
 use afterimage_engine::{NodeId, Phase};
 
-use super::replica::{Mailbox, Status};
+use super::replica::{Process, Status};
 use crate::disk::SimFs;
 use crate::env::SimEnv;
 
@@ -14,8 +14,7 @@ pub(super) struct Member<S> {
     pub id: NodeId,
     pub disk: SimFs,
     pub env: Arc<SimEnv>,
-    pub mailbox: Arc<Mailbox<S>>,
-    pub process: madsim::task::NodeId,
+    pub process: Process<S>,
     /// Counts the boots; what was due for an earlier one is void.
     pub incarnation: u64,
     pub life: Life,

@@ -1,10 +1,10 @@
-//! A cluster in one thread: members as madsim processes on simulated disks,
-//! a simulated network, clients, and the faults of a plan.
+//! A cluster in one thread: members on simulated disks, a simulated network,
+//! clients, and the faults of a plan.
 //!
 //! One dispatcher takes what happens next from one queue ordered by time:
-//! messages, steps of disk jobs, ticks, clients and faults. madsim supplies the
-//! processes (so that a kill drops all that one holds), and catches whatever a
-//! state machine asks of libc's clock and randomness.
+//! messages, steps of disk jobs, ticks, clients and faults. A member's process is a
+//! value that the dispatcher calls, and a kill drops it with all that it holds.
+//! madsim catches whatever a state machine asks of libc's clock and randomness.
 
 mod clients;
 mod converge;
@@ -23,7 +23,7 @@ use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, Sta
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
 use afterimage_engine::{Membership, NodeId};
-use madsim::runtime::{Handle, Runtime};
+use madsim::runtime::Runtime;
 
 use self::clients::{Client, Outstanding};
 use self::member::{Life, Member};
@@ -151,7 +151,6 @@ pub fn run<S: Subject>(plan: &Plan, options: &RunOptions) -> RunReport {
     runtime.block_on(async {
         let mut world = World::<S>::new(plan, options);
         world.run().await;
-        world.tear_down().await;
         world.report()
     })
 }
@@ -179,10 +178,9 @@ pub(super) struct World<S> {
 
 impl<S: Subject> World<S> {
     fn new(plan: &Plan, options: &RunOptions) -> Self {
-        let handle = Handle::current();
         let machines = plan.cluster.nodes + plan.cluster.spares;
         let members = (1..=u64::from(machines))
-            .map(|id| life::new_member(&handle, plan, NodeId(id)))
+            .map(|id| life::new_member(plan, NodeId(id)))
             .collect();
         let writers = u64::from(plan.workload.clients);
         let clients = (1..=writers + u64::from(plan.workload.readers))
@@ -234,7 +232,7 @@ impl<S: Subject> World<S> {
                 break;
             }
             self.advance(time_us).await;
-            self.happen(happening).await;
+            self.happen(happening);
         }
     }
 
@@ -249,7 +247,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    async fn happen(&mut self, happening: Happening) {
+    fn happen(&mut self, happening: Happening) {
         if let Some(node) = happening.at_machine()
             && let Some(until_us) = self.paused_until(node)
         {
@@ -258,19 +256,19 @@ impl<S: Subject> World<S> {
             return;
         }
         match happening {
-            Happening::Deliver(message) => self.deliver(*message).await,
+            Happening::Deliver(message) => self.deliver(*message),
             Happening::Tick { node, incarnation } => {
                 if self.is_current(node, incarnation) {
                     let tick_us = self.member(node).tick_us;
                     let next = Happening::Tick { node, incarnation };
                     self.queue.push(self.now_us + tick_us, next);
-                    self.handle(node, Input::Tick).await;
+                    self.handle(node, Input::Tick);
                 }
             }
-            Happening::Boot { node } => self.boot(node).await,
+            Happening::Boot { node } => self.boot(node),
             Happening::BootStep { node, incarnation } => {
                 if self.is_current(node, incarnation) {
-                    self.boot_step(node).await;
+                    self.boot_step(node);
                 }
             }
             Happening::TaskStep {
@@ -280,19 +278,19 @@ impl<S: Subject> World<S> {
             } => {
                 if self.is_current(node, incarnation) {
                     self.member(node).due[task as usize] = false;
-                    let outcome = self.call(node, Command::Step(task)).await;
-                    self.settle(node, outcome, Some(task)).await;
+                    let outcome = self.call(node, Command::Step(task));
+                    self.settle(node, outcome, Some(task));
                 }
             }
-            Happening::Client { at, event } => self.client(at, event).await,
-            Happening::Step(at) => self.begin(at).await,
+            Happening::Client { at, event } => self.client(at, event),
+            Happening::Step(at) => self.begin(at),
             Happening::End(end) => self.end(end),
-            Happening::Ask(wish) => self.ask(wish).await,
+            Happening::Ask(wish) => self.ask(wish),
             // A step of the plan may have done it.
             Happening::Heal if self.is_healed() => {}
             Happening::Heal if self.plan.cluster.heal == Heal::Nobody => self.finished = true,
-            Happening::Heal => self.heal().await,
-            Happening::Look => self.look().await,
+            Happening::Heal => self.heal(),
+            Happening::Look => self.look(),
         }
     }
 
@@ -340,22 +338,21 @@ impl<S: Subject> World<S> {
         self.recorder.record(self.now_us, node, what);
     }
 
-    async fn call(&mut self, node: NodeId, command: Command<S>) -> Outcome {
+    fn call(&mut self, node: NodeId, command: Command<S>) -> Outcome {
         let now_us = self.now_us;
         let member = self.member(node);
         member.env.set_now(now_us, member.clock_ahead_ms);
-        let mailbox = member.mailbox.clone();
-        mailbox.call(command).await
+        member.process.call(command)
     }
 
-    async fn handle(&mut self, node: NodeId, input: Input) {
-        let outcome = self.call(node, Command::Handle(input)).await;
-        self.settle(node, outcome, None).await;
+    fn handle(&mut self, node: NodeId, input: Input) {
+        let outcome = self.call(node, Command::Handle(input));
+        self.settle(node, outcome, None);
     }
 
     /// Everything that follows from what a process just did. `ran`: the task
     /// whose step it was, whose next one is due when this one's operation is done.
-    async fn settle(&mut self, node: NodeId, outcome: Outcome, ran: Option<Task>) {
+    fn settle(&mut self, node: NodeId, outcome: Outcome, ran: Option<Task>) {
         let took_us = self.take_records(node);
         if let Some(panic) = outcome.panic {
             self.recorder.panicked(format!("n{node} panicked: {panic}"));
@@ -364,11 +361,11 @@ impl<S: Subject> World<S> {
         if self.member(node).disk.crash_fired() {
             // Whatever it wanted to say after the power went is lost with it.
             let step = self.member(node).armed.take();
-            self.cut_power(node, step).await;
+            self.cut_power(node, step);
             return;
         }
         if let Some(error) = outcome.error {
-            self.died(node, &error).await;
+            self.died(node, &error);
             return;
         }
         for output in outcome.outputs {
@@ -501,7 +498,7 @@ impl<S: Subject> World<S> {
         }
     }
 
-    async fn deliver(&mut self, message: Message) {
+    fn deliver(&mut self, message: Message) {
         let (from, to) = (message.from, message.to);
         let kind = message.body.name();
         let why = if self.net.is_cut(from, to) {
@@ -523,10 +520,10 @@ impl<S: Subject> World<S> {
         }
         let term = message.term;
         self.record(Some(to), What::Delivered { from, kind, term });
-        self.handle(to, Input::Message(message)).await;
+        self.handle(to, Input::Message(message));
     }
 
-    async fn client(&mut self, at: usize, event: ClientEvent) {
+    fn client(&mut self, at: usize, event: ClientEvent) {
         match event {
             ClientEvent::Invoke => {
                 if !self.is_healed() {
@@ -549,7 +546,7 @@ impl<S: Subject> World<S> {
                     return;
                 };
                 if self.member(node).is_up() {
-                    self.handle(node, Input::Request(request)).await;
+                    self.handle(node, Input::Request(request));
                 }
             }
             ClientEvent::Timeout { sequence, attempt } => {

@@ -41,7 +41,7 @@ pub(super) const TOO_FEW: &str = "too few sound voters";
 
 impl<S: Subject> World<S> {
     /// Begins step number `at` of the plan.
-    pub(super) async fn begin(&mut self, at: usize) {
+    pub(super) fn begin(&mut self, at: usize) {
         if self.is_healed() {
             return;
         }
@@ -76,7 +76,7 @@ impl<S: Subject> World<S> {
                 self.begin_await(at, node)
             }
             Action::Heal => {
-                self.heal().await;
+                self.heal();
                 "the faults end here".to_owned()
             }
             Action::Crash {
@@ -100,7 +100,7 @@ impl<S: Subject> World<S> {
                     format!("skip: n{node} is down")
                 }
                 Some(node) if nth == 0 => {
-                    self.cut_power(node, Some(at)).await;
+                    self.cut_power(node, Some(at));
                     format!("n{node}: power cut")
                 }
                 Some(node) => {
@@ -121,7 +121,7 @@ impl<S: Subject> World<S> {
                     format!("skip: n{node} is down")
                 }
                 Some(node) => {
-                    self.stop_process(node).await;
+                    self.stop_process(node);
                     self.record(Some(node), What::Killed);
                     self.boot_in(node, down_ms * MS);
                     format!("n{node}: killed")
@@ -201,7 +201,7 @@ impl<S: Subject> World<S> {
             },
             Action::LoseDisk { target } => match self.aim(at, target) {
                 None => "skip: no such target now".to_owned(),
-                Some(node) => self.lose_disk(node).await,
+                Some(node) => self.lose_disk(node),
             },
             Action::Store(_) => "skip: for a single store".to_owned(),
         };

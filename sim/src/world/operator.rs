@@ -90,13 +90,13 @@ impl<S: Subject> World<S> {
     }
 
     /// One try.
-    pub(super) async fn ask(&mut self, mut wish: Wish) {
+    pub(super) fn ask(&mut self, mut wish: Wish) {
         if self.is_healed() {
             return;
         }
         wish.tries += 1;
         let id = self.plan.steps[wish.at].id;
-        let came = match self.ask_once(&wish).await {
+        let came = match self.ask_once(&wish) {
             Came::Again if self.now_us >= wish.until_us => Came::Over("given up".to_owned()),
             came => came,
         };
@@ -121,7 +121,7 @@ impl<S: Subject> World<S> {
             .push(self.now_us + AGAIN_US, Happening::Ask(wish));
     }
 
-    async fn ask_once(&mut self, wish: &Wish) -> Came {
+    fn ask_once(&mut self, wish: &Wish) -> Came {
         let node = wish.node;
         if self.member(node).part == Part::Gone && wish.ask != Ask::Remove {
             return Came::Over(format!("given up: n{node} is gone"));
@@ -146,9 +146,9 @@ impl<S: Subject> World<S> {
             Ask::Remove => Command::Change(Change::Remove(node)),
             Ask::Transfer => Command::Transfer(node),
         };
-        let mut outcome = self.call(leader, command).await;
+        let mut outcome = self.call(leader, command);
         let answer = outcome.answer.take();
-        self.settle(leader, outcome, None).await;
+        self.settle(leader, outcome, None);
         match (answer, wish.ask) {
             (Some(Ok(Some((index, term)))), _) => {
                 Came::Agreed(format!("n{leader} proposes it as {term}/{index}"))
@@ -158,7 +158,7 @@ impl<S: Subject> World<S> {
             (Some(Err(Refused::NotLearner(_))), Ask::Promote) if self.votes(leader, node) => {
                 self.done(leader)
             }
-            (Some(Err(Refused::NotMember(_))), Ask::Remove) => self.removed(wish, leader).await,
+            (Some(Err(Refused::NotMember(_))), Ask::Remove) => self.removed(wish, leader),
             (Some(Err(refused @ (Refused::LastVoter(_) | Refused::NotVoter(_)))), _) => {
                 Came::Over(format!("given up: {refused}"))
             }
@@ -179,7 +179,7 @@ impl<S: Subject> World<S> {
 
     /// It is removed, says the leader. Stopped for good it is only when nobody
     /// else believes in it any more, lest a deposed leader has said so.
-    async fn removed(&mut self, wish: &Wish, leader: NodeId) -> Came {
+    fn removed(&mut self, wish: &Wish, leader: NodeId) -> Came {
         let node = wish.node;
         let Action::Ask { stop, .. } = self.plan.steps[wish.at].action else {
             unreachable!("only an ask is asked for");
@@ -193,7 +193,7 @@ impl<S: Subject> World<S> {
             return Came::Again;
         }
         if self.member(node).life != Life::Down {
-            self.stop_process(node).await;
+            self.stop_process(node);
             self.record(Some(node), What::Killed);
         }
         self.member(node).part = Part::Gone;
@@ -203,14 +203,14 @@ impl<S: Subject> World<S> {
     }
 
     /// The disk of a node is gone.
-    pub(super) async fn lose_disk(&mut self, node: NodeId) -> String {
+    pub(super) fn lose_disk(&mut self, node: NodeId) -> String {
         if self.member(node).part != Part::Active {
             return format!("skip: n{node} does not run");
         }
         if !self.may_lose(node) {
             return format!("skip: {TOO_FEW} without n{node}");
         }
-        self.stop_process(node).await;
+        self.stop_process(node);
         self.member(node).part = Part::Gone;
         self.record(Some(node), What::Killed);
         self.record(Some(node), What::Fault { kind: DISK_LOST });

@@ -1,12 +1,8 @@
-//! One member's process: a madsim task that owns the engine's node and does
-//! what the dispatcher hands it, one command at a time. Killing the madsim node
-//! drops the task with all that it holds, as killing a process would.
+//! One member's process: it owns the engine's node and does what the dispatcher
+//! hands it, one command at a time. To drop it is to kill it.
 
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
 
 use afterimage_engine::node::{Input, Node, NodeConfig, Output, Task};
 use afterimage_engine::raft::{Change, Refused};
@@ -65,103 +61,24 @@ pub(super) struct Status {
     pub state: u64,
 }
 
-/// The dispatcher's line to one process.
-pub(super) struct Mailbox<S> {
-    inner: Mutex<Inner<S>>,
-}
-
-struct Inner<S> {
-    command: Option<Command<S>>,
-    outcome: Option<Outcome>,
-    process: Option<Waker>,
-    dispatcher: Option<Waker>,
-}
-
-impl<S> Mailbox<S> {
-    pub fn new() -> Arc<Self> {
-        Arc::new(Mailbox {
-            inner: Mutex::new(Inner {
-                command: None,
-                outcome: None,
-                process: None,
-                dispatcher: None,
-            }),
-        })
-    }
-
-    /// One thread runs all of it, so that nobody ever waits here.
-    fn lock(&self) -> MutexGuard<'_, Inner<S>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands over a command and waits for what it came to.
-    pub async fn call(&self, command: Command<S>) -> Outcome {
-        {
-            let mut inner = self.lock();
-            assert!(inner.command.is_none(), "one command at a time");
-            inner.command = Some(command);
-            if let Some(waker) = inner.process.take() {
-                waker.wake();
-            }
-        }
-        poll_fn(|cx| {
-            let mut inner = self.lock();
-            match inner.outcome.take() {
-                Some(outcome) => Poll::Ready(outcome),
-                None => {
-                    inner.dispatcher = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-
-    async fn next(&self) -> Command<S> {
-        poll_fn(|cx| {
-            let mut inner = self.lock();
-            match inner.command.take() {
-                Some(command) => Poll::Ready(command),
-                None => {
-                    inner.process = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-
-    fn reply(&self, outcome: Outcome) {
-        let mut inner = self.lock();
-        inner.outcome = Some(outcome);
-        if let Some(waker) = inner.dispatcher.take() {
-            waker.wake();
-        }
-    }
-}
-
 type Opening<S> = Job<Result<(Node<S>, Report), Error>>;
 
-enum Process<S> {
+pub(super) enum Process<S> {
     Off,
     Opening(Opening<S>),
     Up(Box<Node<S>>),
 }
 
-/// The process's main loop.
-pub(super) async fn process<S: Subject>(mailbox: Arc<Mailbox<S>>) {
-    let mut process = Process::Off;
-    loop {
-        let command = mailbox.next().await;
-        let done = catch_unwind(AssertUnwindSafe(|| process.carry_out(command)));
-        mailbox.reply(done.unwrap_or_else(|panic| Outcome {
+impl<S: Subject> Process<S> {
+    /// Carries out a command. A panic of it is told, and ends nothing else.
+    pub fn call(&mut self, command: Command<S>) -> Outcome {
+        let done = catch_unwind(AssertUnwindSafe(|| self.carry_out(command)));
+        done.unwrap_or_else(|panic| Outcome {
             panic: Some(panics::text(&*panic)),
             ..Outcome::default()
-        }));
+        })
     }
-}
 
-impl<S: Subject> Process<S> {
     fn carry_out(&mut self, command: Command<S>) -> Outcome {
         let mut outcome = Outcome::default();
         let mut state = 0;
