@@ -18,6 +18,7 @@ use crate::store::{Shared, State, Store};
 
 /// The receiving side of a snapshot from the leader.
 pub struct Install {
+    shared: Arc<Shared>,
     meta: SnapshotMeta,
     wanted: u64,
     inbox: Arc<Mutex<Inbox>>,
@@ -32,6 +33,8 @@ struct Inbox {
     done: bool,
     /// The job waits for a piece.
     waiting: bool,
+    /// The job waits for the writer.
+    draining: bool,
 }
 
 /// How an install ended.
@@ -46,8 +49,9 @@ pub struct Installed {
 impl Install {
     pub(crate) fn new(shared: Arc<Shared>, meta: SnapshotMeta) -> Self {
         let inbox = Arc::new(Mutex::new(Inbox::default()));
-        let job = receive(shared, meta.clone(), inbox.clone());
+        let job = receive(shared.clone(), meta.clone(), inbox.clone());
         Install {
+            shared,
             meta,
             wanted: 0,
             inbox,
@@ -80,10 +84,13 @@ impl Install {
         self.wanted
     }
 
-    /// Whether a step would find work.
+    /// Whether a step would find work. Not while it waits for the next piece, nor
+    /// while the writer has yet to write what was submitted before.
     pub fn has_work(&self) -> bool {
         let inbox = lock(&self.inbox);
-        self.job.is_some() && (!inbox.pieces.is_empty() || inbox.done || !inbox.waiting)
+        let waits_for_writer = inbox.draining && matches!(is_drained(&self.shared), Ok(false));
+        let waits_for_piece = inbox.pieces.is_empty() && !inbox.done && inbox.waiting;
+        self.job.is_some() && !waits_for_writer && !waits_for_piece
     }
 
     /// At most one file operation.
@@ -163,7 +170,7 @@ async fn receive(
         }
     }
     writer.finish_data().await?;
-    let installed = finish(&shared, writer).await?;
+    let installed = finish(&shared, writer, &inbox).await?;
     if installed.taken {
         tmp.name = None;
     }
@@ -171,14 +178,20 @@ async fn receive(
     Ok(installed)
 }
 
-async fn finish(shared: &Arc<Shared>, writer: SnapshotWriter) -> Result<Installed> {
+async fn finish(
+    shared: &Arc<Shared>,
+    writer: SnapshotWriter,
+    inbox: &Mutex<Inbox>,
+) -> Result<Installed> {
     let last_index = writer.last_index();
     let last_term = writer.last_term();
     // Drain: what was submitted before is in the log when the log is judged.
     while !is_drained(shared)? {
         sometimes!(InstallWaited);
+        lock(inbox).draining = true;
         turn().await;
     }
+    lock(inbox).draining = false;
     let _publishing = Publishing::begin(shared).await;
     if !is_news(shared, last_index) {
         return Ok(Installed {
