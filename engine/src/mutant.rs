@@ -121,6 +121,8 @@ pub enum Mutant {
     InstallKeepsMembers,
     /// The cleaner removes what an open reader has yet to read.
     CleanerIgnoresReaders,
+    /// An open removes garbage before the names of what made it that are durable.
+    LimitBeforeDurable,
 }
 
 /// The planted bug of this store or node, if any.

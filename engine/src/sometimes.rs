@@ -54,6 +54,8 @@ spots! {
     HiddenSegment "hidden-segment-found"
     /// A segment was there that an installed snapshot has declared dead.
     DeadSegment "dead-segment-found"
+    /// An open took away some of the segments that nobody needs.
+    GarbageLimited "garbage-limited-by-open"
     /// Segments were missing between others, and the snapshot covers the gap.
     GapCovered "gap-covered-by-snapshot"
     /// The log ended below the snapshot, and began anew behind it.

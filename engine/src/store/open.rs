@@ -38,6 +38,8 @@ use crate::snapshot::{self, SnapshotReader};
 use crate::sometimes::sometimes;
 
 pub(crate) const LOCK: &str = "LOCK";
+/// Segments that nobody needs, more than which no open leaves to the cleaner alone.
+const GARBAGE_MAX: usize = 3;
 
 pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(Shared, Report)> {
     host.env.observe(Event::Begin(Phase::Recovery));
@@ -134,19 +136,17 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         _lock: lock,
     };
 
-    // Unfinished files mean nothing in any state. Whoever removes the last of a
-    // large one frees its space, which may take as long as all the rest of an
-    // open: it is left to the cleaner, unless the space is needed here.
-    for name in names.iter().filter(|name| name.ends_with(".tmp")) {
-        sometimes!(TemporaryRemoved);
-        if shared.options.segment_bytes > FREED
-            && let Ok(file) = shared.dir.open(name).await
-        {
-            shared.state().unlinked.push(file);
-        }
-        shared.dir.unlink(name).await?;
-        report.garbage.push(name.clone());
+    // Unfinished files mean nothing in any state.
+    let unfinished = names.iter().filter(|name| name.ends_with(".tmp"));
+    sometimes!(TemporaryRemoved, unfinished.clone().count() > 0);
+    let mut gone: Vec<String> = unfinished.cloned().collect();
+    for name in &gone {
+        remove(&shared, name).await?;
     }
+    gone.extend(limit_garbage(&shared, &report.garbage).await?);
+    report
+        .garbage
+        .extend(gone.iter().filter(|name| name.ends_with(".tmp")).cloned());
     make_durable(&shared, unproven, &tail, &mut report).await?;
     let mut file = shared.state().hard_state_file.clone();
     if file.is_new() {
@@ -160,7 +160,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     {
         let mut state = shared.state();
         state.hard_state_file = file;
-        let garbage = report.garbage.iter().filter(|name| !name.ends_with(".tmp"));
+        let garbage = report.garbage.iter().filter(|name| !gone.contains(name));
         let garbage: Vec<_> = garbage.cloned().collect();
         state.garbage.extend(garbage);
         report.first_index = state.first_index();
@@ -172,6 +172,39 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     shared.observe(Event::Recovered(Box::new(report.clone())));
     shared.observe(Event::End(Phase::Recovery));
     Ok((shared, report))
+}
+
+/// Removes a file that nobody needs. Whoever removes the last name of a large one
+/// frees its space, which may take as long as all the rest of an open: it is left to
+/// the cleaner, unless the space is needed here.
+async fn remove(shared: &Shared, name: &str) -> Result<()> {
+    if shared.options.segment_bytes > FREED
+        && let Ok(file) = shared.dir.open(name).await
+    {
+        shared.state().unlinked.push(file);
+    }
+    shared.dir.unlink(name).await
+}
+
+/// An open leaves one segment behind that the copy of its tail hides. If the process
+/// then dies before its cleaner comes to that, again and again, the disk fills up. So
+/// an open that finds several takes away as many as it may add: these.
+async fn limit_garbage(shared: &Shared, garbage: &[String]) -> Result<Vec<String>> {
+    let is_segment = |name: &&String| segment::parse_name(name).is_some();
+    let segments = garbage.iter().filter(is_segment);
+    if segments.clone().count() <= GARBAGE_MAX {
+        return Ok(Vec::new());
+    }
+    sometimes!(GarbageLimited);
+    // The names of those that made garbage of them may be in the cache alone.
+    if !shared.has(Mutant::LimitBeforeDurable) {
+        shared.dir.sync().await?;
+    }
+    let surplus: Vec<String> = segments.take(2).cloned().collect();
+    for name in &surplus {
+        remove(shared, name).await?;
+    }
+    Ok(surplus)
 }
 
 /// What is in the directory.

@@ -28,8 +28,9 @@ pub struct Report {
     /// One slot of the hard state was bad; the other one was taken. Said until
     /// a newer one was written.
     pub bad_hard_state_slot: bool,
-    /// Files without meaning: unfinished, dead or hidden. The unfinished ones
-    /// are gone already, the others are left to the cleaner.
+    /// Files without meaning: unfinished, dead or hidden. The unfinished ones are
+    /// gone already, and so are two segments if there were more than three; the
+    /// others are left to the cleaner.
     pub garbage: Vec<String>,
     /// Decisions in the order they were taken, one line each, for people.
     pub decisions: Vec<String>,

@@ -46,3 +46,22 @@ fn the_cleaner_gives_space_back() {
     assert_eq!(after.cached_bytes as u64, 100 * cached.min(10));
     assert_eq!(rig.terms(after.first_index.0..=60).len() as u64, cached);
 }
+
+/// Each open writes the tail again, and dies before its cleaner's first turn: the
+/// segments that it hides don't pile up.
+#[test]
+fn opens_that_never_come_to_clean_do_not_fill_the_disk() {
+    let mut rig = Rig::with_ten();
+    let mut most = 0;
+    for _ in 0..30 {
+        rig = rig.reopened();
+        let segments = OsFs.list(rig.dir.path()).unwrap();
+        let is_segment = |name: &&std::ffi::OsString| name.to_string_lossy().starts_with("log-");
+        most = most.max(segments.iter().filter(is_segment).count());
+        assert_eq!(rig.terms(1..=10), [2; 10]);
+    }
+    assert!((4..8).contains(&most), "{most} segments");
+    rig.clean();
+    assert_eq!(rig.terms(1..=10), [2; 10]);
+    assert_eq!(rig.reopened().terms(1..=10), [2; 10]);
+}

@@ -132,6 +132,14 @@ pub(super) const PLANTED: &[MutantInfo] = &[
         scenario: STORE,
     },
     MutantInfo {
+        name: "limit-before-durable",
+        rows: &[],
+        source: "crash-model finding: kill, restart, power cut",
+        what: "an open removes hidden segments while the name of what hides them is in the cache alone",
+        plant: Plant::Engine(Mutant::LimitBeforeDurable),
+        scenario: STORE,
+    },
+    MutantInfo {
         name: "hint-ahead",
         rows: &[],
         source: "Raft, figure 2: a follower learns of commits before its own copy is durable",
