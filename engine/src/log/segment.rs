@@ -283,7 +283,8 @@ impl Segment {
     /// record and the chain on the way.
     pub fn read(&self, from: Index, to: Index, max_bytes: usize) -> Result<Vec<Entry>> {
         assert!(self.header.base <= from && from <= to);
-        let mut cursor = self.cursor(from, max_bytes.min(READ));
+        let read = max_bytes.min(READ).min(self.extent(from, to));
+        let mut cursor = self.cursor(from, read);
         let mut entries = Vec::new();
         let mut bytes = 0;
         while cursor.next() <= to {
@@ -298,6 +299,17 @@ impl Segment {
             entries.push(cursor.entry(&header));
         }
         Ok(entries)
+    }
+
+    /// How many bytes hold these records, at the most, as far as their places are known.
+    fn extent(&self, from: Index, to: Index) -> usize {
+        let places = self.places();
+        if to >= places.end().index {
+            return usize::MAX;
+        }
+        let (_, first) = places.around(from);
+        let (_, last) = places.around(to);
+        usize::try_from(last.end - first.start).unwrap_or(usize::MAX)
     }
 
     /// Shows the record `index`, which is there. Where its place is known, that

@@ -6,6 +6,7 @@
 use super::change::Refused;
 use super::core::{NotLeader, Raft, State};
 use super::leader::Leader;
+use super::view::View;
 use super::{Body, LogView};
 use crate::error::Result;
 use crate::ids::NodeId;
@@ -73,14 +74,12 @@ impl Raft {
 
     /// Tells the target to campaign once its log equals ours.
     pub(super) fn hand_over(&mut self, log: &dyn LogView) {
-        let last_index = self.view(log).last_index();
         if let State::Leader(leader) = &mut self.state
             && let Some(handover) = &mut leader.handover
             && !handover.told
-            && leader
-                .progress
-                .get(&handover.to)
-                .is_some_and(|target| target.match_index() == last_index)
+            && leader.progress.get(&handover.to).is_some_and(|target| {
+                target.match_index() == View::new(log, &self.fresh).last_index()
+            })
         {
             handover.told = true;
             let to = handover.to;

@@ -153,6 +153,7 @@ impl Raft {
         };
         assert!(self.durability.hard_state_waits_for().is_none());
         let view = View::new(log, &self.fresh);
+        let last_index = view.last_index();
         let mut heartbeat = std::mem::take(&mut leader.heartbeat_is_due);
         // A read does not wait for the next heartbeat.
         heartbeat |= leader.reads.start_round(heartbeat);
@@ -172,7 +173,7 @@ impl Raft {
                     round: leader.reads.round(),
                 });
             }
-            while progress.append_is_due(view.last_index(), self.config.inflight_max) {
+            while progress.append_is_due(last_index, self.config.inflight_max) {
                 let bytes_max = self.config.append_bytes_max;
                 let empty =
                     self.config.mutants.has(Mutant::CommitPastAppend) && progress.is_probe();
@@ -278,6 +279,9 @@ impl Raft {
         let State::Leader(leader) = &mut self.state else {
             return;
         };
+        if !leader.reads.awaits_answers() {
+            return;
+        }
         let current = leader.reads.round();
         let mut round = quorum::reached(self.members.current(), self.config.mutants, |id| {
             leader

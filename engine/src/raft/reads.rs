@@ -56,6 +56,11 @@ impl Reads {
         due
     }
 
+    /// Whether a round is under way.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.confirmed < self.round
+    }
+
     /// A quorum has answered `round`: its reads and those before are confirmed.
     pub(super) fn take_confirmed(&mut self, round: u64, out: &mut Vec<ReadState>) {
         assert!(round <= self.round, "an answer to a round that never was");
