@@ -29,6 +29,10 @@ mod settings;
 mod snapshot;
 mod sync;
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use log::Result;
 use settings::Settings;
 

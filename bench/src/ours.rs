@@ -76,6 +76,14 @@ impl Ours {
         }
     }
 
+    /// Until the next segment is there: its zeros are written beside the appends, and
+    /// no part of what a purge does.
+    pub fn wait_until_prepared(&self) {
+        while !self.threads.store().status().is_prepared {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits until no file is left that has only entries up to `last`, and the
     /// space of none is still to be given back.
     pub fn purge(&self, last: u64) -> Result<()> {

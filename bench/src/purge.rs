@@ -150,6 +150,9 @@ fn purge(settings: &Settings) -> Result<()> {
         let log = Ours::open(dir)?;
         fill(&log, settings.mib)?;
         log.sync()?;
+        // Perhaps the first of a segment: what that brings with it is no purge's doing.
+        log.append_durable(0, &Payloads::new(256).batch(1, 1))?;
+        log.wait_until_prepared();
         let took = measured(&log, seen, || log.purge(settings.mib << 9))?;
         log.close()?;
         Ok(took)

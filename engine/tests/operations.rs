@@ -113,6 +113,10 @@ impl Rig {
     }
 
     fn on(writes_through: bool) -> Self {
+        Rig::with_segments(SEGMENT_BYTES, writes_through)
+    }
+
+    fn with_segments(segment_bytes: u64, writes_through: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let seen = Seen::default();
         let host = Host {
@@ -120,7 +124,7 @@ impl Rig {
             env: Arc::new(SystemEnv::unobserved().unwrap()),
         };
         let options = Options {
-            segment_bytes: SEGMENT_BYTES,
+            segment_bytes,
             ..Options::default()
         };
         let (store, _) = Store::open(host, dir.path(), options).run().unwrap();
@@ -242,6 +246,16 @@ fn a_hard_state_costs_one_write_and_one_sync() {
     }
 }
 
+/// An append that is synced meanwhile waits for one MiB of zeros, not for all.
+#[test]
+fn zeros_are_synced_piece_by_piece() {
+    let rig = Rig::with_segments(3 << 20, false);
+    rig.seen.lock().unwrap().clear();
+    rig.prepare();
+    let pieces = ["write", "sync"].repeat(3);
+    assert_eq!(*rig.seen.lock().unwrap(), [&["create"], &*pieces].concat());
+}
+
 /// Of a file of many blocks, a filesystem gives the space back in one go, while
 /// every sync waits. So this is the cleaner's, not the rename's.
 #[test]
@@ -261,6 +275,6 @@ fn a_snapshot_that_was_replaced_is_freed_by_the_cleaner() {
     }
     rig.seen.lock().unwrap().clear();
     rig.store.cleaner().free_replaced();
-    // 5 MiB in pieces of 2; the last one goes when the file is closed.
-    assert_eq!(*rig.seen.lock().unwrap(), ["set len"; 2]);
+    // 5 MiB and a header in pieces of 512 KiB; the last one goes when the file is closed.
+    assert_eq!(*rig.seen.lock().unwrap(), ["set len"; 10]);
 }

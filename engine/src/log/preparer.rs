@@ -101,6 +101,11 @@ async fn fill(shared: &Shared, name: &str) -> Result<Prepared> {
         let n = (len - at).min(PIECE);
         file.write_all(&zeros[..n as usize], at).await?;
         at += n;
+        // Piece by piece, for a sync of an append waits behind what is on its way to
+        // the disk: one of all at the end would make it wait for all.
+        if at < len {
+            file.sync(SyncMode::Data).await?;
+        }
     }
     file.sync(SyncMode::All).await?;
     Ok(Prepared {

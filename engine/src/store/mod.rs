@@ -279,6 +279,11 @@ impl Store {
         self.shared.state().persisted
     }
 
+    /// Another one than before: a segment was begun.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.state().generation
+    }
+
     /// The highest durable index of the log as it is now.
     pub fn durable_index(&self) -> Index {
         self.shared.state().durable_index

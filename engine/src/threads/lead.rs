@@ -31,6 +31,12 @@ fn hand_on(shared: &Shared, store: &Store, writer: Writer, full: bool, own: Opti
         let mut state = shared.lock();
         state.full = full;
         let mut woken = state.publish(store.persisted());
+        // The next segment is prepared while this one is still empty.
+        let generation = store.generation();
+        if state.generation != generation {
+            state.generation = generation;
+            state.look_around(shared);
+        }
         if state.blocked > 0 {
             shared.room.notify_all();
         }

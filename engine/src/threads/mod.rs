@@ -120,6 +120,8 @@ struct State {
     in_flight_bytes: usize,
     /// Handed over since the background thread was woken last.
     unseen_bytes: usize,
+    /// The store's, when it was looked at last.
+    generation: u64,
     look: bool,
     closing: bool,
     /// Why nothing becomes durable any more.
