@@ -46,6 +46,13 @@ impl SimEnv {
         std::mem::take(&mut self.lock().events)
     }
 
+    /// The same into a buffer that is used again: it must be empty.
+    #[cfg(madsim)] // Only a world has so many.
+    pub fn swap_events(&self, empty: &mut Vec<Event>) {
+        assert!(empty.is_empty(), "what was taken before is still there");
+        std::mem::swap(&mut self.lock().events, empty);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use afterimage_engine::NodeId;
-
 use crate::check::{Judges, Model};
 use crate::disk::{FaultKind, OpOutcome};
 use crate::plan::{Plan, STORE};
@@ -52,27 +50,22 @@ impl Recorder {
         }
     }
 
-    pub fn record(&mut self, time_us: u64, node: Option<NodeId>, what: What) {
-        let record = Record {
-            time_us,
-            node,
-            what,
-        };
+    pub fn record(&mut self, record: &Record) {
         self.events += 1;
-        self.digest.record(&record);
+        self.digest.record(record);
         self.count(&record.what);
-        self.sometimes.record(&record);
-        self.watermarks.record(&record);
+        self.sometimes.record(record);
+        self.watermarks.record(record);
         if let Some(text) = &mut self.text
-            && let Some(line) = line(&record, &self.style)
+            && let Some(line) = line(record, &self.style)
         {
             text.push_str(&line);
             text.push('\n');
         }
         if let Some(history) = &mut self.history {
-            history.record(&record);
+            history.record(record);
         }
-        self.judges.record(&record);
+        self.judges.record(record);
     }
 
     /// What the run has shown so far, as the judges see it.

@@ -60,7 +60,7 @@ impl SimRng {
     /// True with this probability. A ratio of 0 draws nothing, so that a fault
     /// that is switched off leaves the stream where it was.
     pub fn chance(&mut self, ratio: Ratio) -> bool {
-        if ratio.numerator == 0 {
+        if ratio.is_never() {
             return false;
         }
         self.below(u64::from(ratio.denominator)) < u64::from(ratio.numerator)
@@ -88,10 +88,14 @@ pub struct Ratio {
 }
 
 impl Ratio {
+    pub fn is_never(self) -> bool {
+        self.numerator == 0
+    }
+
     /// Whether the event with this hash happens: [`SimRng::chance`] for faults
     /// of single operations, which follow from a hash rather than a stream.
     pub fn holds(self, hash: u64) -> bool {
-        if self.numerator == 0 {
+        if self.is_never() {
             return false;
         }
         assert!(self.denominator > 0, "a ratio over 0");

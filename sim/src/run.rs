@@ -8,7 +8,7 @@ use crate::explore;
 use crate::mutants::MutantInfo;
 #[cfg(madsim)]
 use crate::plan::Plan;
-use crate::plan::generate::SWARM;
+use crate::plan::generate::{STORM, SWARM};
 #[cfg(madsim)]
 use crate::report::RunReport;
 use crate::stories::STORIES;
@@ -132,6 +132,11 @@ pub static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
             SWARM,
             "one to seven members: all sizes, timeouts, kinds of faults, how often and whom they hit, drawn",
             true,
+        ),
+        scenario(
+            STORM,
+            "five members whose membership stays, and every kind of fault at once",
+            false,
         ),
         scenario(
             crate::plan::STORE,

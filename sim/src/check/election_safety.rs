@@ -17,7 +17,7 @@ pub struct ElectionSafety {
 
 impl Judge for ElectionSafety {
     fn record(&mut self, record: &Record, _: &Model) -> Result<(), Violation> {
-        let (term, node) = match (&record.what, record.node) {
+        match (&record.what, record.node) {
             (
                 What::Engine(Event::RoleChanged {
                     term,
@@ -25,15 +25,26 @@ impl Judge for ElectionSafety {
                     ..
                 }),
                 Some(id),
-            ) => (*term, id),
-            (What::Sent(message), _) => match message.body {
+            ) => self.leads(*term, id),
+            _ => Ok(()),
+        }
+    }
+
+    fn message(&mut self, record: &Record, _: &Model) -> Result<(), Violation> {
+        match &record.what {
+            What::Sent(message) => match message.body {
                 Body::Append { .. } | Body::Heartbeat { .. } | Body::Snapshot { .. } => {
-                    (message.term, message.from)
+                    self.leads(message.term, message.from)
                 }
-                _ => return Ok(()),
+                _ => Ok(()),
             },
-            _ => return Ok(()),
-        };
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ElectionSafety {
+    fn leads(&mut self, term: Term, node: NodeId) -> Result<(), Violation> {
         let leader = *self.leaders.entry(term).or_insert(node);
         if leader != node {
             return broken(RULE, format!("n{leader} and n{node} lead in term {term}"));

@@ -24,19 +24,6 @@ pub struct FollowerCommit {
 
 impl Judge for FollowerCommit {
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
-        if let What::Sent(message) = &record.what
-            && let Body::Append {
-                prev_index,
-                entries,
-                ..
-            } = &message.body
-        {
-            let end = *prev_index + entries.len() as u64;
-            let key = (message.to, message.term);
-            let shown = self.shown.entry(key).or_default();
-            *shown = end.max(*shown);
-            return Ok(());
-        }
         let Some((id, node)) = model.node_of(record) else {
             return Ok(());
         };
@@ -67,6 +54,22 @@ impl Judge for FollowerCommit {
             }
             _ => Ok(()),
         }
+    }
+
+    fn message(&mut self, record: &Record, _: &Model) -> Result<(), Violation> {
+        if let What::Sent(message) = &record.what
+            && let Body::Append {
+                prev_index,
+                entries,
+                ..
+            } = &message.body
+        {
+            let end = *prev_index + entries.len() as u64;
+            let key = (message.to, message.term);
+            let shown = self.shown.entry(key).or_default();
+            *shown = end.max(*shown);
+        }
+        Ok(())
     }
 }
 

@@ -38,13 +38,25 @@ pub use store_model::{Snapshot, StoreModel};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::trace::Record;
+use crate::trace::{Record, What};
 use crate::verdict::{Invariant, Violation};
 
 /// Watches a run and speaks up when its rule is broken.
 pub trait Judge: Fork + Send + Sync {
-    /// Looks at one record. `model` is the state of things before it.
+    /// Looks at one record which is none of the two kinds below. `model` is the
+    /// state of things before it.
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation>;
+    /// Looks at a message that was sent, delivered or dropped. (Most records are of
+    /// this kind or the next one, and most judges care for neither.)
+    fn message(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
+        let (_, _) = (record, model);
+        Ok(())
+    }
+    /// Looks at a file operation.
+    fn operation(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
+        let (_, _) = (record, model);
+        Ok(())
+    }
     /// The run is over. `model` is the state of things at the end.
     fn finish(&mut self, model: &Model) -> Result<(), Violation> {
         let _ = model;
@@ -151,12 +163,15 @@ impl Judges {
     /// Shows one record to all judges. The first violation of the run so far.
     pub fn record(&mut self, record: &Record) -> Option<&Violation> {
         if self.violation.is_none() {
-            for judge in &mut self.judges {
-                if let Err(violation) = judge.record(record, &self.model) {
-                    self.violation = Some(violation);
-                    break;
+            let model = &self.model;
+            let judged = (self.judges.iter_mut()).try_for_each(|judge| match &record.what {
+                What::Sent(_) | What::Delivered { .. } | What::Dropped { .. } => {
+                    judge.message(record, model)
                 }
-            }
+                What::Disk(_) => judge.operation(record, model),
+                _ => judge.record(record, model),
+            });
+            self.violation = judged.err();
         }
         if self.violation.is_none() {
             self.model.apply(record);

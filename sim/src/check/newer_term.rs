@@ -30,13 +30,17 @@ pub struct NewerTerm {
 
 impl Judge for NewerTerm {
     fn record(&mut self, record: &Record, _: &Model) -> Result<(), Violation> {
+        if let (What::Boot { .. }, Some(id)) = (&record.what, record.node) {
+            self.answered.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, record: &Record, _: &Model) -> Result<(), Violation> {
         let Some(id) = record.node else {
             return Ok(());
         };
         match &record.what {
-            What::Boot { .. } => {
-                self.answered.remove(&id);
-            }
             What::Delivered { kind, term, .. } if ANSWERS.contains(kind) => {
                 let newest = self.answered.entry(id).or_default();
                 *newest = (*newest).max(*term);

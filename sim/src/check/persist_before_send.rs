@@ -11,7 +11,11 @@ use crate::verdict::{Invariant::PersistBeforeSend as RULE, Violation};
 pub struct PersistBeforeSend;
 
 impl Judge for PersistBeforeSend {
-    fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
+    fn record(&mut self, _: &Record, _: &Model) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    fn message(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
         let What::Sent(message) = &record.what else {
             return Ok(());
         };

@@ -79,6 +79,14 @@ impl Judge for RecoveryIdempotent {
         found.or_else(|what| broken(RULE, format!("n{id}: {what}")))
     }
 
+    /// Of those that harm the disk without a word.
+    fn operation(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
+        match Harm::of(&record.what) {
+            Harm::None => Ok(()),
+            _ => self.record(record, model),
+        }
+    }
+
     fn remember(&self, memory: &mut Xxh3) {
         self.nodes.hash(memory);
     }

@@ -235,6 +235,13 @@ impl SimFs {
         std::mem::take(&mut self.disk.state().records)
     }
 
+    /// The operations since the last call, into a buffer that is used again: it
+    /// must be empty.
+    pub fn swap_ops(&self, empty: &mut Vec<OpRecord>) {
+        assert!(empty.is_empty(), "what was taken before is still there");
+        std::mem::swap(&mut self.disk.state().records, empty);
+    }
+
     /// Whether to record operations for `take_ops` (off by default).
     pub fn record_ops(&self, on: bool) {
         self.disk.state().recording = on;

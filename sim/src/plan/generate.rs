@@ -10,8 +10,11 @@ mod faults;
 mod kind;
 mod members;
 mod store;
+mod storm;
 mod swarm;
 mod workload;
+
+pub use self::storm::STORM;
 
 use self::kind::Kind;
 use super::{Cluster, Disk, Heal, Net, Plan, STORE, Workload};
@@ -28,6 +31,9 @@ pub const SWARM: &str = "swarm";
 pub fn generate_unbounded(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     if scenario == SWARM {
         return Ok(swarm::draw(seed, true));
+    }
+    if scenario == STORM {
+        return Ok(storm::draw(seed, true));
     }
     let mut plan = generate(scenario, seed)?;
     if let Some(shape) = SHAPES.iter().find(|shape| shape.name == scenario) {
@@ -77,7 +83,7 @@ fn known() -> String {
     let clusters = SHAPES.iter().map(|shape| shape.name);
     let workloads = explore::store::SCENARIOS.iter().map(|s| s.name);
     let stories = STORIES.iter().map(|story| story.name);
-    let names: Vec<&str> = (clusters.chain([SWARM, STORE]))
+    let names: Vec<&str> = (clusters.chain([SWARM, STORM, STORE]))
         .chain(stories)
         .chain(workloads)
         .collect();
@@ -100,6 +106,9 @@ pub fn generate(scenario: &str, seed: u64) -> Result<Plan, UnknownScenario> {
     }
     if scenario == SWARM {
         return Ok(swarm::draw(seed, false));
+    }
+    if scenario == STORM {
+        return Ok(storm::draw(seed, false));
     }
     let Some(shape) = SHAPES.iter().find(|shape| shape.name == scenario) else {
         return Err(UnknownScenario {
@@ -158,7 +167,7 @@ fn generate_store(seed: u64) -> Plan {
     }
 }
 
-fn ratio(numerator: u32, denominator: u32) -> Ratio {
+const fn ratio(numerator: u32, denominator: u32) -> Ratio {
     Ratio {
         numerator,
         denominator,

@@ -24,7 +24,7 @@ use crate::recorder::Recorder;
 use crate::report::RunReport;
 use crate::rng::hash;
 use crate::run::RunOptions;
-use crate::trace::{Style, What};
+use crate::trace::{Record, Style, What};
 pub(crate) use data::entry;
 use life::Doom;
 pub(crate) use moment::{Moment, moments};
@@ -136,7 +136,11 @@ impl Single {
     }
 
     pub(super) fn record(&mut self, what: What) {
-        self.recorder.record(self.ops, Some(NODE), what);
+        self.recorder.record(&Record {
+            time_us: self.ops,
+            node: Some(NODE),
+            what,
+        });
     }
 
     /// A step of a task has at most one file operation, and what the engine

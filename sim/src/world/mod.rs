@@ -17,12 +17,13 @@ mod queue;
 mod replica;
 mod story;
 
+use std::mem;
 use std::time::Duration;
 
 use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task};
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
-use afterimage_engine::{Membership, NodeId};
+use afterimage_engine::{Event, Membership, NodeId};
 use madsim::runtime::Runtime;
 
 use self::clients::{Client, Outstanding};
@@ -34,14 +35,14 @@ use self::queue::Queue;
 use self::replica::{Command, Outcome};
 use self::story::Story;
 use crate::check::Judges;
-use crate::disk;
+use crate::disk::{self, OpRecord};
 use crate::kv::{self, Kv};
 use crate::plan::{Heal, Plan};
 use crate::recorder::Recorder;
 use crate::report::RunReport;
 use crate::rng::hash;
 use crate::run::RunOptions;
-use crate::trace::{Operation, Style, What};
+use crate::trace::{Operation, Record, Style, What};
 
 /// A state machine that a world can run, and clients can use.
 pub trait Subject: StateMachine {
@@ -67,7 +68,7 @@ impl Subject for Kv {
 
 /// How far madsim's clock may be behind ours: a state machine that asks libc for the
 /// time gets that one.
-const MADSIM_STEP: Duration = Duration::from_millis(10);
+const MADSIM_STEP_US: u64 = 10_000;
 /// A run is stopped after this many happenings: something goes in circles.
 const HAPPENINGS_MAX: u64 = 20_000_000;
 /// Between a client and a member, one way.
@@ -160,6 +161,8 @@ pub(super) struct World<S> {
     plan: Plan,
     options: RunOptions,
     now_us: u64,
+    /// How far madsim's clock has come.
+    madsim_us: u64,
     queue: Queue<Happening>,
     net: SimNet,
     members: Vec<Member<S>>,
@@ -174,6 +177,8 @@ pub(super) struct World<S> {
     /// If only these are healed.
     core: Option<Vec<NodeId>>,
     finished: bool,
+    /// For what a member recorded: empty, used again and again.
+    buffers: (Vec<Event>, Vec<OpRecord>),
 }
 
 impl<S: Subject> World<S> {
@@ -190,6 +195,7 @@ impl<S: Subject> World<S> {
             plan: plan.clone(),
             options: *options,
             now_us: 0,
+            madsim_us: 0,
             queue: Queue::new(),
             net: SimNet::new(plan.seed, plan.net.clone()),
             members,
@@ -201,6 +207,7 @@ impl<S: Subject> World<S> {
             deepest: 0,
             core: None,
             finished: false,
+            buffers: Default::default(),
         };
         let founders = world.founders();
         world.record(None, What::Members(founders));
@@ -240,10 +247,10 @@ impl<S: Subject> World<S> {
     /// timer and a wake-up; ours is exact.
     async fn advance(&mut self, time_us: u64) {
         self.now_us = time_us;
-        let target = Duration::from_micros(time_us);
-        let elapsed = madsim::time::TimeHandle::current().elapsed();
-        if target >= elapsed + MADSIM_STEP {
-            madsim::time::sleep(target - elapsed).await;
+        if time_us >= self.madsim_us + MADSIM_STEP_US {
+            let elapsed = madsim::time::TimeHandle::current().elapsed();
+            madsim::time::sleep(Duration::from_micros(time_us).saturating_sub(elapsed)).await;
+            self.madsim_us = time_us;
         }
     }
 
@@ -334,8 +341,19 @@ impl<S: Subject> World<S> {
     }
 
     fn record(&mut self, node: Option<NodeId>, what: What) {
+        self.record_kept(node, what);
+    }
+
+    /// As [`World::record`], and gives it back.
+    fn record_kept(&mut self, node: Option<NodeId>, what: What) -> What {
         self.watch_deed(node, &what);
-        self.recorder.record(self.now_us, node, what);
+        let record = Record {
+            time_us: self.now_us,
+            node,
+            what,
+        };
+        self.recorder.record(&record);
+        record.what
     }
 
     fn call(&mut self, node: NodeId, command: Command<S>) -> Outcome {
@@ -420,12 +438,13 @@ impl<S: Subject> World<S> {
     /// Takes over what the process and its disk recorded; how long the file
     /// operations took, in microseconds.
     fn take_records(&mut self, node: NodeId) -> u64 {
+        let (mut events, mut ops) = mem::take(&mut self.buffers);
         let member = self.member(node);
-        let events = member.env.take_events();
-        let ops = member.disk.take_ops();
+        member.env.swap_events(&mut events);
+        member.disk.swap_ops(&mut ops);
         let count = member.disk.op_count();
         let slow = member.slow_factor;
-        for event in events {
+        for event in events.drain(..) {
             self.watch_phase(node, &event);
             self.record(Some(node), What::Engine(event));
         }
@@ -441,15 +460,16 @@ impl<S: Subject> World<S> {
             };
             let draw = |what| hash(&[self.plan.seed, node.0, count - n + i as u64, what]);
             took_us += low + draw(0) % (high.saturating_sub(low) + 1);
-            if !self.is_healed() && timing.stall.holds(draw(1)) {
+            if !timing.stall.is_never() && !self.is_healed() && timing.stall.holds(draw(1)) {
                 stalled_us += draw(2) % (timing.stall_us_max + 1);
                 self.recorder.fault("disk-stall");
             }
         }
         self.fs_ops += n;
-        for op in ops {
+        for op in ops.drain(..) {
             self.record(Some(node), What::Disk(op));
         }
+        self.buffers = (events, ops);
         // A slow disk stalls no longer than others: a stall of many seconds would
         // outlast the faults.
         took_us.max(WAKE_US) * slow + stalled_us
@@ -458,7 +478,9 @@ impl<S: Subject> World<S> {
     fn send(&mut self, message: Message) {
         let (from, to) = (message.from, message.to);
         let kind = message.body.name();
-        self.record(Some(from), What::Sent(message.clone()));
+        let What::Sent(message) = self.record_kept(Some(from), What::Sent(message)) else {
+            unreachable!("it is given back as it was");
+        };
         let dropped = |why| What::Dropped {
             from,
             to,
@@ -480,18 +502,16 @@ impl<S: Subject> World<S> {
         if fate.queued {
             self.recorder.fault("net-queue");
         }
-        if fate.duplicated {
+        if fate.again_us.is_some() {
             self.recorder.fault("net-duplicate");
         }
         if fate.reordered {
             self.recorder.fault("net-reorder");
         }
-        let mut delays = fate.delays_us.into_iter();
-        let Some(delay) = delays.next() else {
+        let Some(delay) = fate.delay_us else {
             return;
         };
-        let again = delays.next().map(|delay| (delay, message.clone()));
-        assert!(delays.next().is_none(), "a message is doubled at the most");
+        let again = fate.again_us.map(|delay| (delay, message.clone()));
         for (delay, message) in [(delay, message)].into_iter().chain(again) {
             let deliver = Happening::Deliver(Box::new(message));
             self.queue.push(self.now_us + delay, deliver);

@@ -36,13 +36,13 @@ struct Cut {
     open: bool,
 }
 
-/// When the copies of a message arrive, in microseconds from now.
+/// When a message arrives, and a copy of it, in microseconds from now.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
-    pub delays_us: Vec<u64>,
+    pub delay_us: Option<u64>,
+    pub again_us: Option<u64>,
     /// Why it does not arrive, if it doesn't.
     pub dropped: Option<&'static str>,
-    pub duplicated: bool,
     pub reordered: bool,
     /// It waited for others on its link.
     pub queued: bool,
@@ -139,8 +139,9 @@ impl SimNet {
         *number += 1;
         let parts = [self.seed, from.0, to.0, *number];
         let draw = |d: Draw| hash(&[parts[0], parts[1], parts[2], parts[3], d as u64]);
+        let strikes = |ratio: Ratio, d: Draw| !ratio.is_never() && ratio.holds(draw(d));
         let mut fate = Fate::default();
-        if self.net.loss.holds(draw(Draw::Loss)) {
+        if strikes(self.net.loss, Draw::Loss) {
             fate.dropped = Some("loss");
             return fate;
         }
@@ -149,7 +150,7 @@ impl SimNet {
             return fate;
         };
         fate.queued = wait_us > 0;
-        if self.net.corrupt.holds(draw(Draw::Corrupt)) {
+        if strikes(self.net.corrupt, Draw::Corrupt) {
             fate.dropped = Some("corrupt");
             return fate;
         }
@@ -160,14 +161,13 @@ impl SimNet {
         let (low, high) = (self.net.latency_us_min, self.net.latency_us_max);
         let latency = |d| factor * (low + draw(d) % (high.saturating_sub(low) + 1));
         let mut delay = wait_us + latency(Draw::Latency);
-        if self.net.reorder.holds(draw(Draw::Reorder)) {
+        if strikes(self.net.reorder, Draw::Reorder) {
             delay += draw(Draw::ReorderDelay) % (self.net.reorder_us_max + 1);
             fate.reordered = true;
         }
-        fate.delays_us.push(delay);
-        if self.net.duplicate.holds(draw(Draw::Duplicate)) {
-            fate.delays_us.push(delay + latency(Draw::SecondLatency));
-            fate.duplicated = true;
+        fate.delay_us = Some(delay);
+        if strikes(self.net.duplicate, Draw::Duplicate) {
+            fate.again_us = Some(delay + latency(Draw::SecondLatency));
         }
         fate
     }
@@ -252,15 +252,15 @@ mod tests {
             },
         );
         // 128 bytes of headers and 128 of data: two milliseconds.
-        let sent = |net: &mut SimNet, now_us| net.send(now_us, &append(128)).delays_us;
-        assert_eq!(sent(&mut net, 0), [2100]);
-        assert_eq!(sent(&mut net, 0), [4100]);
-        assert_eq!(sent(&mut net, 3000), [3100]);
-        assert_eq!(sent(&mut net, 50_000), [2100]);
+        let sent = |net: &mut SimNet, now_us| net.send(now_us, &append(128)).delay_us;
+        assert_eq!(sent(&mut net, 0), Some(2100));
+        assert_eq!(sent(&mut net, 0), Some(4100));
+        assert_eq!(sent(&mut net, 3000), Some(3100));
+        assert_eq!(sent(&mut net, 50_000), Some(2100));
         net.send(50_000, &append(200_000));
         assert_eq!(net.send(50_000, &append(1)).dropped, Some("queue"));
         net.heal(|_| false);
-        assert_eq!(sent(&mut net, 50_000), [100]);
+        assert_eq!(sent(&mut net, 50_000), Some(100));
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
         };
         let mut net = SimNet::new(1, Net { corrupt, ..plain() });
         let fate = net.send(0, &append(1));
-        assert_eq!((fate.dropped, fate.delays_us), (Some("corrupt"), vec![]));
+        assert_eq!((fate.dropped, fate.delay_us), (Some("corrupt"), None));
     }
 
     #[test]
@@ -290,8 +290,8 @@ mod tests {
                 to: NodeId(9),
                 ..append(1)
             };
-            let first = net.send(0, &message).delays_us;
-            assert_eq!(net.send(0, &message).delays_us, first);
+            let first = net.send(0, &message).delay_us;
+            assert_eq!(net.send(0, &message).delay_us, first);
             delays.extend(first);
         }
         assert!(delays.len() > 1 && delays.iter().all(|us| (100..=500).contains(us)));

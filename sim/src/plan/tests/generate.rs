@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SCENARIOS, drawn};
-use crate::plan::generate::generate_unbounded;
+use crate::plan::generate::{STORM, generate_unbounded};
 use crate::plan::{Action, Heal, Plan, Side, Step, Target, generate};
 
 #[test]
@@ -165,6 +165,48 @@ fn a_swarm_draws_everything() {
 }
 
 #[test]
+fn a_storm_leaves_nothing_out() {
+    let mut names = BTreeSet::new();
+    for seed in 0..200 {
+        let plan = generate(STORM, seed).unwrap();
+        names.extend(plan.kinds(&BTreeMap::new()).into_keys());
+        let chances = [
+            plan.net.loss,
+            plan.net.duplicate,
+            plan.net.reorder,
+            plan.net.corrupt,
+        ];
+        assert!(
+            chances.iter().all(|chance| !chance.is_never()),
+            "seed {seed}"
+        );
+        assert!(!plan.disk.short.is_never() && !plan.disk.stall.is_never());
+        let heartbeat_ms = plan.cluster.tick_ms * plan.cluster.heartbeat_ticks;
+        assert!((40..=100).contains(&heartbeat_ms), "{heartbeat_ms} ms");
+    }
+    let all = [
+        "crash",
+        "disk-short",
+        "disk-stall",
+        "fail",
+        "full",
+        "jump",
+        "kill",
+        "net-corrupt",
+        "net-duplicate",
+        "net-loss",
+        "net-queue",
+        "net-reorder",
+        "partition",
+        "pause",
+        "rot",
+        "slow",
+        "unreadable",
+    ];
+    assert_eq!(names, BTreeSet::from(all));
+}
+
+#[test]
 fn without_bounds_plans_harm_disks() {
     let mut harmed = 0;
     for scenario in SCENARIOS {
@@ -177,7 +219,7 @@ fn without_bounds_plans_harm_disks() {
         }
     }
     // In the others it would be the turn of the first after the end.
-    assert!(harmed > 90, "{harmed} of 120 plans");
+    assert!(harmed > 120, "{harmed} of 150 plans");
     assert_eq!(generate_unbounded("store", 1), generate("store", 1));
 }
 
@@ -185,7 +227,7 @@ fn without_bounds_plans_harm_disks() {
 fn unknown_scenarios_are_named() {
     let error = generate("raft-4", 0).unwrap_err().to_string();
     let expected = "unknown scenario `raft-4`; plans can be drawn for: raft-3, raft-5, \
-                    membership-5, swarm, store, figure-8";
+                    membership-5, swarm, storm-5, store, figure-8";
     assert!(error.starts_with(expected), "{error}");
 }
 

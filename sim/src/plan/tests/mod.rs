@@ -16,7 +16,7 @@ use crate::disk::{
 };
 use crate::stories::STORIES;
 
-const SCENARIOS: [&str; 4] = ["raft-3", "raft-5", "membership-5", "swarm"];
+const SCENARIOS: [&str; 5] = ["raft-3", "raft-5", "membership-5", "swarm", "storm-5"];
 
 fn drawn(raft_5: bool, seed: u64) -> Plan {
     generate_plan(SCENARIOS[usize::from(raft_5)], seed).unwrap()
