@@ -27,6 +27,7 @@ pub struct Run<'a> {
     pub messages: u64,
     pub crashes: u64,
     pub kills: u64,
+    pub elections: u64,
     pub client_ops: u64,
     pub faults: &'a BTreeMap<&'static str, u64>,
     pub sometimes: &'a BTreeMap<&'static str, u64>,

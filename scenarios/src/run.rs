@@ -252,6 +252,7 @@ fn report<'a>(campaign: &'a Campaign, totals: &'a Totals, wall: Duration) -> jso
         messages: totals.messages,
         crashes: totals.crashes,
         kills: totals.kills,
+        elections: totals.elections,
         client_ops: totals.client_ops,
         faults: &totals.faults,
         sometimes: &totals.sometimes,

@@ -65,7 +65,14 @@ pub fn print(
             plural(totals.kills, "kill"),
         ),
     )?;
-    row("network", &plural(totals.messages, "message"))?;
+    row(
+        "network",
+        &format!(
+            "{}, {}",
+            plural(totals.messages, "message"),
+            plural(totals.elections, "election"),
+        ),
+    )?;
     row("clients", &plural(totals.client_ops, "operation"))?;
     row("faults", &counts(&totals.faults, |_| true))?;
     row("sometimes", &counts(&totals.sometimes, |n| n > 0))?;

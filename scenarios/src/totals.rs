@@ -27,6 +27,7 @@ pub struct Totals {
     /// Power cuts.
     pub crashes: u64,
     pub kills: u64,
+    pub elections: u64,
     pub client_ops: u64,
     /// Faults that had an effect, by kind.
     pub faults: BTreeMap<&'static str, u64>,
@@ -82,6 +83,7 @@ impl Totals {
         self.messages += report.messages;
         self.crashes += report.crashes;
         self.kills += report.kills;
+        self.elections += report.elections;
         self.client_ops += report.client_ops;
         for (sums, counts) in [
             (&mut self.faults, &report.faults),

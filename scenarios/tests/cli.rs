@@ -134,6 +134,7 @@ fn a_campaign_is_the_same_with_any_number_of_jobs_and_in_another_process() {
             "messages",
             "crashes",
             "kills",
+            "elections",
             "client_ops",
             "faults",
             "sometimes",
@@ -158,6 +159,7 @@ fn a_campaign_is_the_same_with_any_number_of_jobs_and_in_another_process() {
         assert_eq!(one[field], four[field], "{field}");
     }
     assert_ne!(one["client_ops"], 0);
+    assert_ne!(one["elections"], 0);
     let other = shell.json("run --seeds 2 --first-seed 100", 0);
     assert_ne!(one["digest"], other["digest"]);
 }

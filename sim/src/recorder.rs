@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use afterimage_engine::{Event, Role};
+
 use crate::check::{Judges, Model};
 use crate::disk::{FaultKind, OpOutcome};
 use crate::plan::{Plan, STORE};
@@ -18,6 +20,7 @@ pub(crate) struct Recorder {
     messages: u64,
     crashes: u64,
     kills: u64,
+    elections: u64,
     client_ops: u64,
     faults: BTreeMap<&'static str, u64>,
     sometimes: Sometimes,
@@ -38,6 +41,7 @@ impl Recorder {
             messages: 0,
             crashes: 0,
             kills: 0,
+            elections: 0,
             client_ops: 0,
             faults: BTreeMap::new(),
             sometimes: Sometimes::new(),
@@ -138,6 +142,7 @@ impl Recorder {
             messages: self.messages,
             crashes: self.crashes,
             kills: self.kills,
+            elections: self.elections,
             client_ops: self.client_ops,
             kinds: resolved.kinds(&self.faults),
             faults: self.faults,
@@ -164,6 +169,9 @@ impl Recorder {
                 self.fault("kill");
             }
             What::Reply { .. } => self.client_ops += 1,
+            What::Engine(Event::RoleChanged { role, .. }) => {
+                self.elections += u64::from(*role == Role::Leader);
+            }
             What::Fault { kind } => self.fault(kind),
             What::Dropped {
                 why: "partition", ..

@@ -22,6 +22,8 @@ pub struct RunReport {
     /// Power cuts.
     pub crashes: u64,
     pub kills: u64,
+    /// Won: so many leaders there were.
+    pub elections: u64,
     pub client_ops: u64,
     /// Faults that had an effect, by kind.
     pub faults: BTreeMap<&'static str, u64>,

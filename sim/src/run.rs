@@ -96,7 +96,7 @@ fn required(name: &str) -> Vec<&'static str> {
     let labels = || LABELS.into_iter();
     let everywhere = OF_CLUSTERS.map(Spot::name);
     match name {
-        "raft-3" | "raft-5" => labels()
+        "raft-3" | "raft-5" | STORM => labels()
             .filter(|label| !OF_MEMBERS.contains(label))
             .chain(everywhere)
             .collect(),
@@ -230,6 +230,7 @@ mod fresh {
             messages: 0,
             crashes: 0,
             kills: 0,
+            elections: 0,
             client_ops: 0,
             faults: Default::default(),
             sometimes: Default::default(),

@@ -38,6 +38,7 @@ fn report(plan: &Plan, verdict: Verdict) -> RunReport {
         messages: 0,
         crashes: 0,
         kills: 0,
+        elections: 0,
         client_ops: 0,
         faults: Default::default(),
         sometimes: Default::default(),
