@@ -11,7 +11,7 @@
 //!    are clean, so another sync would prove nothing. Those records are written
 //!    again, into a new segment, and so is the hard state.
 //! 4. **Act**: unfinished files are removed; the rest of the garbage is the
-//!    cleaner's. Appends go on in a new segment.
+//!    cleaner's, unless it piles up. Appends go on in a new segment.
 //!
 //! A crash at any point of this, and another open, come to the same answer.
 

@@ -71,29 +71,6 @@ impl Kind {
         Kind::Full,
         Kind::Slow,
     ];
-    /// All that a cluster of several can have whose membership stays.
-    pub(super) const OF_FIXED_MEMBERS: [Kind; 20] = [
-        Kind::Partition,
-        Kind::Crash,
-        Kind::RecoveryCrash,
-        Kind::PowerLoss,
-        Kind::Kill,
-        Kind::KillThenCut,
-        Kind::Absence,
-        Kind::FailedSync,
-        Kind::PhaseCrash,
-        Kind::Deposed,
-        Kind::Churn,
-        Kind::FailedOp,
-        Kind::Full,
-        Kind::Slow,
-        Kind::ReadOnly,
-        Kind::Decay,
-        Kind::Shape,
-        Kind::Flap,
-        Kind::Pause,
-        Kind::Jump,
-    ];
     /// Kinds of which one seed in so many has one; whether, each draws itself.
     pub(super) const RARE: [(Kind, u32); 2] = [(Kind::ReadOnly, 4), (Kind::Decay, 8)];
     /// Kinds of scenarios with spares; each is on in three seeds out of four.
