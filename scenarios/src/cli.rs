@@ -16,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error;
+use crate::openraft;
 use crate::seed::{Seed, SeedOrFile};
 use crate::status::Status;
 
@@ -71,7 +72,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Run this scenario [default: raft-3, raft-5, membership-5 and swarm]
-    #[arg(long, value_name = "NAME", value_parser = scenario_names())]
+    #[arg(long, value_name = "NAME", value_parser = runnable_names())]
     pub scenario: Vec<String>,
     /// Seeds of each scenario [default: 300, or without limit if --time is given]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -119,7 +120,7 @@ pub struct ReplayArgs {
     /// A file if it has a `/` or a `.` in it, else a number, else a string to be hashed
     pub seed_or_file: SeedOrFile,
     /// The scenario of a seed [default: raft-3]; a file names its own
-    #[arg(long, value_name = "NAME", value_parser = scenario_names())]
+    #[arg(long, value_name = "NAME", value_parser = runnable_names())]
     pub scenario: Option<String>,
     /// On disks of this filesystem [default: the file's, else posix-worst]
     #[arg(long, value_name = "P", value_parser = profile_names())]
@@ -308,6 +309,12 @@ fn job_numbers() -> RangedU64ValueParser<usize> {
 
 fn scenario_names() -> PossibleValuesParser {
     PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.name))
+}
+
+/// What has no plan can be run, but not shrunk or explored.
+fn runnable_names() -> PossibleValuesParser {
+    let planned = SCENARIOS.iter().map(|scenario| scenario.name);
+    PossibleValuesParser::new(planned.chain([openraft::NAME]))
 }
 
 fn explored_names() -> PossibleValuesParser {

@@ -52,6 +52,8 @@ pub enum Error {
         .path.display()
     )]
     Undecided { path: PathBuf, configurations: u64 },
+    #[error("openraft-3: {0}")]
+    OpenRaft(String),
     #[error("cannot catch Ctrl-C: {0}")]
     Interrupt(#[from] ctrlc::Error),
 }

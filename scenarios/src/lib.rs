@@ -22,6 +22,7 @@ mod list;
 mod litmus;
 mod log;
 mod mutants;
+mod openraft;
 mod out;
 mod pool;
 mod progress;
@@ -70,7 +71,11 @@ fn dispatch(command: Command) -> Result<Status, Error> {
         interrupt::install()?;
     }
     match command {
+        Command::Run(args) if openraft::is_meant(&args.scenario) => openraft::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Replay(args) if args.scenario.as_deref() == Some(openraft::NAME) => {
+            openraft::replay(&args)
+        }
         Command::Replay(args) => replay::replay(&args),
         Command::Explore(args) => explore::explore(&args),
         Command::Shrink(args) => shrink::command(&args),

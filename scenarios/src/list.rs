@@ -11,6 +11,7 @@ use anstyle::Style;
 use crate::cli::ListArgs;
 use crate::error::Error;
 use crate::json;
+use crate::openraft;
 use crate::out::{Out, Outputs};
 use crate::status::Status;
 use crate::summary::styled;
@@ -21,6 +22,7 @@ pub fn list(args: &ListArgs) -> Result<Status, Error> {
     let scenarios: Vec<_> = SCENARIOS
         .iter()
         .map(|s| [s.name, s.about.as_str(), ""])
+        .chain([[openraft::NAME, openraft::ABOUT, ""]])
         .collect();
     let profiles: Vec<_> = Profile::ALL.iter().map(|p| [p.name, p.about, ""]).collect();
     let invariants: Vec<_> = Invariant::ALL
@@ -59,6 +61,11 @@ fn names() -> json::List {
                 about: scenario.about.clone(),
                 default: scenario.default,
             })
+            .chain([json::ListedScenario {
+                name: openraft::NAME,
+                about: openraft::ABOUT.to_owned(),
+                default: false,
+            }])
             .collect(),
         profiles: Profile::ALL
             .iter()

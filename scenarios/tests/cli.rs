@@ -98,6 +98,13 @@ fn wrong_usage_is_one_line_and_status_2() {
         ("run --seeds 1 --junit no/such/dir.xml", "no/such/dir.xml"),
         ("run --seeds 1 --json - --junit -", "--junit"),
         ("run --seeds 1 --json report --junit report", "report"),
+        (
+            "run --scenario openraft-3 --scenario raft-3",
+            "another --scenario",
+        ),
+        ("run --scenario openraft-3 --junit report", "--junit"),
+        ("replay ./empty --scenario openraft-3", "no seed files"),
+        ("shrink 1 --scenario openraft-3", "openraft-3"),
         ("replay", "SEED_OR_FILE"),
         ("replay no/such.toml", "no/such.toml"),
         ("replay bad.toml", "bad.toml"),
@@ -336,6 +343,7 @@ fn everything_with_a_name_is_listed() {
     let list = Shell::new().json("list", 0);
     for (section, name) in [
         ("scenarios", "raft-3"),
+        ("scenarios", "openraft-3"),
         ("profiles", "posix-worst"),
         ("profiles", "btrfs"),
         ("invariants", "acked-durable"),
