@@ -206,10 +206,19 @@ impl Cluster {
         Err("nobody leads".into())
     }
 
+    /// Whoever is said to lead may have led before a restart only: then somebody else
+    /// is asked who does.
     fn read(&self) -> Done<(Map, u64)> {
-        match self.call(self.leader()?, &Request::Read)? {
-            Reply::Map { map, applied } => Ok((map, applied)),
-            other => Err(format!("an unexpected reply: {other:?}").into()),
+        let began = Instant::now();
+        loop {
+            let mut line = Line::to(&self.addresses[self.leader()? as usize - 1]);
+            match self.runtime.block_on(line.call(&Request::Read, PATIENCE)) {
+                Ok(Reply::Map { map, applied }) => return Ok((map, applied)),
+                Ok(Reply::Failed(why)) if began.elapsed() > DEADLINE => return Err(why.into()),
+                Err(error) if began.elapsed() > DEADLINE => return Err(error.into()),
+                Ok(Reply::Failed(_)) | Err(_) => std::thread::sleep(PAUSE),
+                Ok(other) => return Err(format!("an unexpected reply: {other:?}").into()),
+            }
         }
     }
 
