@@ -46,13 +46,14 @@ pub trait Judge: Fork + Send + Sync {
     /// Looks at one record which is none of the two kinds below. `model` is the
     /// state of things before it.
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation>;
-    /// Looks at a message that was sent, delivered or dropped. (Most records are of
-    /// this kind or the next one, and most judges care for neither.)
+    /// Looks at a message that was sent, delivered or dropped: for judges of a cluster
+    /// alone. (Most records are of this kind or the next one, and most judges care
+    /// for neither.)
     fn message(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
         let (_, _) = (record, model);
         Ok(())
     }
-    /// Looks at a file operation.
+    /// Looks at a file operation: for judges of one store alone.
     fn operation(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
         let (_, _) = (record, model);
         Ok(())
@@ -80,15 +81,9 @@ impl<T: Judge + Clone + 'static> Fork for T {
     }
 }
 
-/// All judges, in the order in which a record is shown to them: where one
-/// record breaks several rules, the first one names the failure.
-pub fn all() -> Vec<Box<dyn Judge>> {
-    let mut judges = of_a_store();
-    judges.extend(of_a_cluster());
-    judges
-}
-
-/// Those that look at one store at a time.
+/// Those that look at one store at a time, in the order in which a record is shown to
+/// them, before the others: where one record breaks several rules, the first one names
+/// the failure.
 fn of_a_store() -> Vec<Box<dyn Judge>> {
     vec![
         Box::new(corruption_reported::CorruptionReported::default()),
@@ -122,23 +117,28 @@ fn of_a_cluster() -> Vec<Box<dyn Judge>> {
 /// judged any further after that, since one broken rule breaks others.
 pub struct Judges {
     judges: Vec<Box<dyn Judge>>,
+    /// So many of them, in front, look at one store at a time.
+    of_a_store: usize,
     model: Model,
     violation: Option<Violation>,
 }
 
 impl Judges {
     pub fn new() -> Self {
-        Judges::with(all())
+        Judges::with(of_a_store(), of_a_cluster())
     }
 
     /// Without those that compare members of a cluster.
     pub fn of_a_store() -> Self {
-        Judges::with(of_a_store())
+        Judges::with(of_a_store(), Vec::new())
     }
 
-    fn with(judges: Vec<Box<dyn Judge>>) -> Self {
+    fn with(mut judges: Vec<Box<dyn Judge>>, of_a_cluster: Vec<Box<dyn Judge>>) -> Self {
+        let of_a_store = judges.len();
+        judges.extend(of_a_cluster);
         Judges {
             judges,
+            of_a_store,
             model: Model::default(),
             violation: None,
         }
@@ -164,13 +164,16 @@ impl Judges {
     pub fn record(&mut self, record: &Record) -> Option<&Violation> {
         if self.violation.is_none() {
             let model = &self.model;
-            let judged = (self.judges.iter_mut()).try_for_each(|judge| match &record.what {
+            let (of_a_store, of_a_cluster) = self.judges.split_at_mut(self.of_a_store);
+            let judged = match &record.what {
                 What::Sent(_) | What::Delivered { .. } | What::Dropped { .. } => {
-                    judge.message(record, model)
+                    (of_a_cluster.iter_mut()).try_for_each(|judge| judge.message(record, model))
                 }
-                What::Disk(_) => judge.operation(record, model),
-                _ => judge.record(record, model),
-            });
+                What::Disk(_) => {
+                    (of_a_store.iter_mut()).try_for_each(|judge| judge.operation(record, model))
+                }
+                _ => (self.judges.iter_mut()).try_for_each(|judge| judge.record(record, model)),
+            };
             self.violation = judged.err();
         }
         if self.violation.is_none() {
@@ -205,6 +208,7 @@ impl Clone for Judges {
     fn clone(&self) -> Self {
         Judges {
             judges: self.judges.iter().map(|judge| judge.fork()).collect(),
+            of_a_store: self.of_a_store,
             model: self.model.clone(),
             violation: self.violation.clone(),
         }

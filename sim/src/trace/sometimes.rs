@@ -117,6 +117,9 @@ impl Sometimes {
         }
         let mut reached = self.changes.record(record);
         let Some(id) = record.node else { return };
+        if let What::Sent(_) | What::Delivered { .. } = record.what {
+            return;
+        }
         let node = self.nodes.entry(id).or_default();
         match &record.what {
             What::Engine(event) => reached.extend(node.event(event)),

@@ -5,32 +5,36 @@ use std::collections::BinaryHeap;
 
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    heap: BinaryHeap<Reverse<At<T>>>,
+    /// Time, order of insertion, and where it is: small, for a heap moves much.
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    slots: Vec<Option<T>>,
+    free: Vec<usize>,
     inserted: u64,
-}
-
-#[derive(Debug)]
-struct At<T> {
-    time_us: u64,
-    order: u64,
-    what: T,
 }
 
 impl<T> Queue<T> {
     pub fn new() -> Self {
         Queue {
             heap: BinaryHeap::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
             inserted: 0,
         }
     }
 
     pub fn push(&mut self, time_us: u64, what: T) {
         self.inserted += 1;
-        self.heap.push(Reverse(At {
-            time_us,
-            order: self.inserted,
-            what,
-        }));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = Some(what);
+                slot
+            }
+            None => {
+                self.slots.push(Some(what));
+                self.slots.len() - 1
+            }
+        };
+        self.heap.push(Reverse((time_us, self.inserted, slot)));
     }
 
     pub fn len(&self) -> usize {
@@ -38,28 +42,9 @@ impl<T> Queue<T> {
     }
 
     pub fn pop(&mut self) -> Option<(u64, T)> {
-        self.heap.pop().map(|Reverse(at)| (at.time_us, at.what))
-    }
-}
-
-impl<T> At<T> {
-    fn key(&self) -> (u64, u64) {
-        (self.time_us, self.order)
-    }
-}
-impl<T> PartialEq for At<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-impl<T> Eq for At<T> {}
-impl<T> PartialOrd for At<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Ord for At<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
+        let Reverse((time_us, _, slot)) = self.heap.pop()?;
+        self.free.push(slot);
+        let what = self.slots[slot].take();
+        Some((time_us, what.expect("what is in the heap has its slot")))
     }
 }
