@@ -108,14 +108,6 @@ impl Judge for CorruptionReported {
         }
         found.or_else(|what| broken(RULE, format!("n{id}: {what}")))
     }
-
-    /// Of those that harm the disk without a word.
-    fn operation(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
-        match Harm::of(&record.what) {
-            Harm::None => Ok(()),
-            _ => self.record(record, model),
-        }
-    }
 }
 
 impl Store {

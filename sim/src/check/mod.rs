@@ -43,18 +43,13 @@ use crate::verdict::{Invariant, Violation};
 
 /// Watches a run and speaks up when its rule is broken.
 pub trait Judge: Fork + Send + Sync {
-    /// Looks at one record which is none of the two kinds below. `model` is the
-    /// state of things before it.
+    /// Looks at one record that is no message. `model` is the state of things before
+    /// it. Of file operations only those come here that harm the disk without a word:
+    /// what the others did is judged by what is read back.
     fn record(&mut self, record: &Record, model: &Model) -> Result<(), Violation>;
     /// Looks at a message that was sent, delivered or dropped: for judges of a cluster
-    /// alone. (Most records are of this kind or the next one, and most judges care
-    /// for neither.)
+    /// alone.
     fn message(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
-        let (_, _) = (record, model);
-        Ok(())
-    }
-    /// Looks at a file operation: for judges of one store alone.
-    fn operation(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
         let (_, _) = (record, model);
         Ok(())
     }
@@ -164,14 +159,13 @@ impl Judges {
     pub fn record(&mut self, record: &Record) -> Option<&Violation> {
         if self.violation.is_none() {
             let model = &self.model;
-            let (of_a_store, of_a_cluster) = self.judges.split_at_mut(self.of_a_store);
+            // Most records are of the first two kinds.
             let judged = match &record.what {
                 What::Sent(_) | What::Delivered { .. } | What::Dropped { .. } => {
-                    (of_a_cluster.iter_mut()).try_for_each(|judge| judge.message(record, model))
+                    let mut of_a_cluster = self.judges[self.of_a_store..].iter_mut();
+                    of_a_cluster.try_for_each(|judge| judge.message(record, model))
                 }
-                What::Disk(_) => {
-                    (of_a_store.iter_mut()).try_for_each(|judge| judge.operation(record, model))
-                }
+                What::Disk(_) if Harm::of(&record.what) == Harm::None => Ok(()),
                 _ => (self.judges.iter_mut()).try_for_each(|judge| judge.record(record, model)),
             };
             self.violation = judged.err();

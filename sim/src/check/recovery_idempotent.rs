@@ -79,14 +79,6 @@ impl Judge for RecoveryIdempotent {
         found.or_else(|what| broken(RULE, format!("n{id}: {what}")))
     }
 
-    /// Of those that harm the disk without a word.
-    fn operation(&mut self, record: &Record, model: &Model) -> Result<(), Violation> {
-        match Harm::of(&record.what) {
-            Harm::None => Ok(()),
-            _ => self.record(record, model),
-        }
-    }
-
     fn remember(&self, memory: &mut Xxh3) {
         self.nodes.hash(memory);
     }
@@ -166,6 +158,15 @@ mod tests {
             .reopened(1, voted(short(), 1, None))
             .up(1, short())
             .breaks(RULE);
+    }
+
+    /// Also where the disk says nothing of it.
+    #[test]
+    fn what_was_harmed_is_another_image() {
+        let cut = || ran().power_cut(1).boot(1).reopened(1, short());
+        cut().up(1, long()).breaks(RULE);
+        cut().lost_write(1).up(1, long()).passes();
+        cut().rotten(1).up(1, long()).passes();
     }
 
     #[test]
