@@ -9,6 +9,7 @@
 mod clients;
 mod converge;
 mod life;
+mod mail;
 mod member;
 mod nemesis;
 mod net;
@@ -20,13 +21,13 @@ mod story;
 use std::mem;
 use std::time::Duration;
 
-use afterimage_engine::node::{Input, NodeConfig, Output, Reply, RequestKind, StateMachine, Task};
+use afterimage_engine::node::{Input, NodeConfig, Output, RequestKind, StateMachine, Task};
 use afterimage_engine::raft::Message;
 use afterimage_engine::store::Options;
 use afterimage_engine::{Event, Membership, NodeId};
 use madsim::runtime::Runtime;
 
-use self::clients::{Client, Outstanding};
+use self::clients::{CLIENT_LATENCY_US, Client, ClientEvent};
 use self::member::{Life, Member};
 use self::nemesis::End;
 use self::net::SimNet;
@@ -71,8 +72,6 @@ impl Subject for Kv {
 const MADSIM_STEP_US: u64 = 10_000;
 /// A run is stopped after this many happenings: something goes in circles.
 const HAPPENINGS_MAX: u64 = 20_000_000;
-/// Between a client and a member, one way.
-const CLIENT_LATENCY_US: u64 = 300;
 /// Between a task's becoming due and its first step.
 const WAKE_US: u64 = 2;
 /// Before a task that found the disk full tries again.
@@ -123,26 +122,6 @@ impl Happening {
             _ => None,
         }
     }
-}
-
-#[derive(Debug)]
-enum ClientEvent {
-    Invoke,
-    Try,
-    Arrive {
-        node: NodeId,
-        sequence: u64,
-        attempt: u64,
-    },
-    Timeout {
-        sequence: u64,
-        attempt: u64,
-    },
-    Reply {
-        node: NodeId,
-        sequence: u64,
-        reply: Reply,
-    },
 }
 
 /// Carries out `plan` with state machine `S` on this thread.
@@ -473,191 +452,6 @@ impl<S: Subject> World<S> {
         // A slow disk stalls no longer than others: a stall of many seconds would
         // outlast the faults.
         took_us.max(WAKE_US) * slow + stalled_us
-    }
-
-    fn send(&mut self, message: Message) {
-        let (from, to) = (message.from, message.to);
-        let kind = message.body.name();
-        let What::Sent(message) = self.record_kept(Some(from), What::Sent(message)) else {
-            unreachable!("it is given back as it was");
-        };
-        let dropped = |why| What::Dropped {
-            from,
-            to,
-            kind,
-            why,
-        };
-        let fate = self.net.send(self.now_us, &message);
-        if self.net.is_cut(from, to) {
-            self.record(None, dropped("partition"));
-            return;
-        }
-        if self.net.loses(from, to, kind) {
-            self.record(None, dropped("loss"));
-            return;
-        }
-        if let Some(why) = fate.dropped {
-            self.record(None, dropped(why));
-        }
-        if fate.queued {
-            self.recorder.fault("net-queue");
-        }
-        if fate.again_us.is_some() {
-            self.recorder.fault("net-duplicate");
-        }
-        if fate.reordered {
-            self.recorder.fault("net-reorder");
-        }
-        let Some(delay) = fate.delay_us else {
-            return;
-        };
-        let again = fate.again_us.map(|delay| (delay, message.clone()));
-        for (delay, message) in [(delay, message)].into_iter().chain(again) {
-            let deliver = Happening::Deliver(Box::new(message));
-            self.queue.push(self.now_us + delay, deliver);
-        }
-    }
-
-    fn deliver(&mut self, message: Message) {
-        let (from, to) = (message.from, message.to);
-        let kind = message.body.name();
-        let why = if self.net.is_cut(from, to) {
-            Some("partition")
-        } else if self.member(to).is_up() {
-            None
-        } else {
-            Some("down")
-        };
-        if let Some(why) = why {
-            let dropped = What::Dropped {
-                from,
-                to,
-                kind,
-                why,
-            };
-            self.record(None, dropped);
-            return;
-        }
-        let term = message.term;
-        self.record(Some(to), What::Delivered { from, kind, term });
-        self.handle(to, Input::Message(message));
-    }
-
-    fn client(&mut self, at: usize, event: ClientEvent) {
-        match event {
-            ClientEvent::Invoke => {
-                if !self.is_healed() {
-                    let (operation, padding) = self.clients[at].draw(&self.plan.workload);
-                    self.invoke(at, operation, padding);
-                }
-            }
-            ClientEvent::Try => self.attempt(at),
-            ClientEvent::Arrive {
-                node,
-                sequence,
-                attempt,
-            } => {
-                let client = &self.clients[at];
-                let current = client.outstanding.as_ref().map(|o| o.attempt);
-                if client.sequence != sequence || current != Some(attempt) {
-                    return;
-                }
-                let Some(request) = client.request() else {
-                    return;
-                };
-                if self.member(node).is_up() {
-                    self.handle(node, Input::Request(request));
-                }
-            }
-            ClientEvent::Timeout { sequence, attempt } => {
-                // A member whose disk went bad stays down: that a client's luck
-                // leads it there again and again says nothing of the cluster.
-                let known = self.leader().filter(|_| self.is_healed());
-                let client = &mut self.clients[at];
-                let current = client.outstanding.as_ref().map(|o| o.attempt);
-                if client.sequence == sequence && current == Some(attempt) {
-                    client.leader = known;
-                    self.attempt(at);
-                }
-            }
-            ClientEvent::Reply {
-                node,
-                sequence,
-                reply,
-            } => self.replied(at, node, sequence, reply),
-        }
-    }
-
-    fn invoke(&mut self, at: usize, operation: Operation, padding: usize) {
-        let (kind, body) = S::request(&operation, padding);
-        let client = &mut self.clients[at];
-        client.sequence += 1;
-        client.outstanding = Some(Outstanding {
-            kind,
-            body,
-            attempt: 0,
-        });
-        let invoke = What::Invoke {
-            client: client.id,
-            sequence: client.sequence,
-            kind,
-            operation,
-        };
-        self.record(None, invoke);
-        self.attempt(at);
-    }
-
-    /// Sends the outstanding operation (again).
-    fn attempt(&mut self, at: usize) {
-        let machines = self.machines();
-        let client = &mut self.clients[at];
-        let node = client.target(machines);
-        let sequence = client.sequence;
-        let Some(outstanding) = &mut client.outstanding else {
-            return;
-        };
-        outstanding.attempt += 1;
-        let attempt = outstanding.attempt;
-        let arrive = ClientEvent::Arrive {
-            node,
-            sequence,
-            attempt,
-        };
-        let timeout = ClientEvent::Timeout { sequence, attempt };
-        let timeout_us = self.plan.workload.timeout_ms.max(1) * 1000;
-        for (delay, event) in [(CLIENT_LATENCY_US, arrive), (timeout_us, timeout)] {
-            let happening = Happening::Client { at, event };
-            self.queue.push(self.now_us + delay, happening);
-        }
-    }
-
-    fn replied(&mut self, at: usize, node: NodeId, sequence: u64, reply: Reply) {
-        let client = &mut self.clients[at];
-        if client.sequence != sequence || client.outstanding.is_none() {
-            return; // an answer to an earlier try
-        }
-        let (delay, event) = match &reply {
-            Reply::Done(_) => {
-                client.outstanding = None;
-                client.leader = Some(node);
-                (client.think_us(&self.plan.workload), ClientEvent::Invoke)
-            }
-            Reply::NotLeader { leader } => {
-                client.leader = *leader;
-                (20_000, ClientEvent::Try)
-            }
-            Reply::Unknown => (10_000, ClientEvent::Try),
-        };
-        if let Reply::Done(_) = reply {
-            let done = What::Reply {
-                client: client.id,
-                sequence,
-                reply,
-            };
-            self.record(None, done);
-        }
-        let happening = Happening::Client { at, event };
-        self.queue.push(self.now_us + delay, happening);
     }
 
     fn config(&self, id: NodeId) -> NodeConfig {
