@@ -10,8 +10,8 @@ use super::{Advice, File, Fs, Held, Lock, SyncMode};
 use crate::error::{Error, Op, Result};
 use crate::job::turn;
 
-/// Freed at once, in bytes: half of it makes an append wait for less and a purge take
-/// longer than twice as long as without.
+/// Freed at once, in bytes. A smaller piece makes a sync wait for less; but with half of
+/// it a purge takes longer than twice what the filesystem needs for it.
 pub(crate) const FREED: u64 = 512 << 10;
 
 /// A directory of a filesystem.

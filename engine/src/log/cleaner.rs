@@ -44,8 +44,8 @@ impl Cleaner {
         !state.poisoned && (!state.garbage.is_empty() || covered(&self.shared, &state) > 0)
     }
 
-    /// Frees the space of snapshots that were replaced and of unfinished files that
-    /// the open removed, which takes long. Every step that begins to clean does so,
+    /// Frees the space of snapshots that were replaced and of files that the open
+    /// removed, which takes long. Every step that begins to clean does so,
     /// too; and one that finds such a file and nothing to clean, alone.
     pub fn free_replaced(&self) {
         let unlinked = std::mem::take(&mut self.shared.state().unlinked);

@@ -138,15 +138,12 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
 
     // Unfinished files mean nothing in any state.
     let unfinished = names.iter().filter(|name| name.ends_with(".tmp"));
-    sometimes!(TemporaryRemoved, unfinished.clone().count() > 0);
-    let mut gone: Vec<String> = unfinished.cloned().collect();
-    for name in &gone {
+    for name in unfinished.clone() {
+        sometimes!(TemporaryRemoved);
         remove(&shared, name).await?;
     }
-    gone.extend(limit_garbage(&shared, &report.garbage).await?);
-    report
-        .garbage
-        .extend(gone.iter().filter(|name| name.ends_with(".tmp")).cloned());
+    let surplus = limit_garbage(&shared, &report.garbage).await?;
+    report.garbage.extend(unfinished.cloned());
     make_durable(&shared, unproven, &tail, &mut report).await?;
     let mut file = shared.state().hard_state_file.clone();
     if file.is_new() {
@@ -160,9 +157,11 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     {
         let mut state = shared.state();
         state.hard_state_file = file;
-        let garbage = report.garbage.iter().filter(|name| !gone.contains(name));
-        let garbage: Vec<_> = garbage.cloned().collect();
-        state.garbage.extend(garbage);
+        let left = report
+            .garbage
+            .iter()
+            .filter(|name| !name.ends_with(".tmp") && !surplus.contains(name));
+        state.garbage.extend(left.cloned());
         report.first_index = state.first_index();
         report.last_index = state.last_index;
     }

@@ -112,7 +112,7 @@ pub(crate) struct State {
     /// Snapshots that were replaced, durably. Their files are still open: who
     /// closes one frees its space, which takes long and is left to the cleaner.
     pub replaced: Vec<SnapshotReader>,
-    /// Unfinished files that an open removed: the same.
+    /// Files that an open removed: the same.
     pub unlinked: Vec<Handle>,
     /// The highest generation given so far.
     pub generation: u64,
