@@ -6,12 +6,13 @@ mod no_sync;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use afterimage_engine::fs::{Fs, OsDirect, OsFs};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, Report, Store};
 use afterimage_engine::threads::{SystemEnv, Threads};
-use afterimage_engine::{Entry, EntryKind, Error, Host, Index, Term};
+use afterimage_engine::{Entry, EntryKind, Error, Event, Host, Index, Phase, Term};
 
 use no_sync::no_sync;
 
@@ -76,6 +77,43 @@ fn check_reopening(fs: Arc<dyn Fs>) {
             index = entry.index.next();
         }
     }
+}
+
+/// Not when so much was handed over that somebody looks, which might be in the middle
+/// of something else.
+#[test]
+fn the_next_segment_is_prepared_as_soon_as_one_is_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    let env = SystemEnv::new(move |event| {
+        if matches!(event, Event::End(Phase::Prepare)) {
+            said.send(()).unwrap();
+        }
+    });
+    let host = Host {
+        fs: Arc::new(OsFs),
+        env: Arc::new(env.unwrap()),
+    };
+    let options = Options {
+        segment_bytes: 16 << 10,
+        ..Options::default()
+    };
+    let (store, _) = Store::open(host, dir.path(), options).run().unwrap();
+    let threads = Threads::start(store).unwrap();
+    let prepared = |which: &str| {
+        let heard = heard.recv_timeout(Duration::from_secs(60));
+        assert!(heard.is_ok(), "{which} is not prepared");
+    };
+    prepared("the first");
+    for index in 1..=200 {
+        let segments = threads.store().status().segments;
+        threads.wait(threads.queue(batch(index)).unwrap()).unwrap();
+        if threads.store().status().segments > segments {
+            prepared("the next");
+        }
+    }
+    assert!(threads.store().status().segments > 3);
+    threads.close().unwrap();
 }
 
 #[test]
