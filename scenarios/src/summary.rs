@@ -58,20 +58,20 @@ pub fn print(
     row("time", &ratio(totals.simulated_us, wall))?;
     row(
         "disk",
-        &format!(
-            "{}, {}, {}",
+        &[
             plural(totals.fs_ops, "file operation"),
             plural(totals.crashes, "power cut"),
             plural(totals.kills, "kill"),
-        ),
+        ]
+        .join(", "),
     )?;
     row(
         "network",
-        &format!(
-            "{}, {}",
+        &[
             plural(totals.messages, "message"),
             plural(totals.elections, "election"),
-        ),
+        ]
+        .join(", "),
     )?;
     row("clients", &plural(totals.client_ops, "operation"))?;
     row("faults", &counts(&totals.faults, |_| true))?;
