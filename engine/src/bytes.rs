@@ -81,18 +81,14 @@ fn is_sealed(sector: &Sector) -> bool {
 }
 
 /// The fields of a sealed sector behind its magic and version. `Ok(None)`: not one
-/// of these. `Err`: one of this version, newer than `known`.
-pub(crate) fn fields<'a>(
-    sector: &'a Sector,
-    magic: &[u8; 8],
-    known: u32,
-) -> Result<Option<Get<'a>>, u32> {
+/// of these. `Err`: one of this version, newer than any that is known.
+pub(crate) fn fields<'a>(sector: &'a Sector, magic: &[u8; 8]) -> Result<Option<Get<'a>>, u32> {
     if !is_sealed(sector) || !sector.starts_with(magic) {
         return Ok(None);
     }
     let mut get = Get::new(&sector[magic.len()..]);
     let version = get.u32();
-    match version > known {
+    match version > crate::format::VERSION {
         true => Err(version),
         false => Ok(Some(get)),
     }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use crate::bytes::{Put, SECTOR, Sector, fields, seal};
 use crate::error::{Error, Result};
+use crate::format;
 use crate::fs::dir::{Dir, Handle};
 use crate::ids::{Index, NUMBER_MAX};
 use crate::job::{Job, Step};
@@ -31,7 +32,8 @@ use crate::store::{Shared, State};
 
 pub(crate) const NAME: &str = "commit";
 const MAGIC: &[u8; 8] = b"AFTIM-CI";
-pub(crate) const VERSION: u32 = 1;
+/// What is written; all of the format are read.
+const VERSION: u32 = 1;
 /// Where the commit index stands.
 pub(crate) const INDEX_AT: u64 = 24;
 
@@ -57,7 +59,7 @@ impl CommitHint {
 
     /// `Ok(None)`: not a hint. `Err`: one of this newer version.
     pub fn decode(sector: &Sector) -> std::result::Result<Option<Self>, u32> {
-        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
+        let Some(mut get) = fields(sector, MAGIC)? else {
             return Ok(None);
         };
         let _ = get.u32();
@@ -84,7 +86,7 @@ pub(crate) async fn read(dir: &Dir, log_id: u64) -> Result<Found> {
     let hint = CommitHint::decode(&sector).map_err(|found| Error::Version {
         path: file.path().to_owned(),
         found,
-        known: VERSION,
+        known: format::VERSION,
     })?;
     let hint = hint.filter(|hint| hint.log_id == log_id);
     Ok(Found {

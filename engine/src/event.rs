@@ -76,6 +76,7 @@ pub enum Event {
     HardStateDurable {
         hard_state: HardState,
     },
+    /// A segment has its name; durably, unless the append that began it is not.
     SegmentCreated {
         base: Index,
         generation: u64,

@@ -27,6 +27,7 @@
 use crate::bytes::{Put, SECTOR, Sector, fields, seal};
 use crate::entry::HardState;
 use crate::error::{Corruption, Error, Result};
+use crate::format;
 use crate::fs::SyncMode;
 use crate::fs::dir::{Dir, Handle};
 use crate::ids::{NUMBER_MAX, NodeId, Term};
@@ -35,7 +36,8 @@ use crate::sometimes::sometimes;
 
 pub(crate) const NAME: &str = "hardstate";
 const MAGIC: &[u8; 8] = b"AFTIM-HS";
-pub(crate) const VERSION: u32 = 1;
+/// What is written; all of the format are read.
+const VERSION: u32 = 1;
 /// The sequence that counts in a new file.
 const FIRST: u64 = 1;
 
@@ -73,7 +75,7 @@ impl Slot {
 
     /// `Ok(None)`: not a slot. `Err`: a slot of this newer version.
     pub fn decode(sector: &Sector) -> std::result::Result<Option<Self>, u32> {
-        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
+        let Some(mut get) = fields(sector, MAGIC)? else {
             return Ok(None);
         };
         let flags = get.u32();
@@ -169,7 +171,7 @@ impl HardStateFile {
             let slot = Slot::decode(sector).map_err(|found| Error::Version {
                 path: file.path().to_owned(),
                 found,
-                known: VERSION,
+                known: format::VERSION,
             })?;
             match slot {
                 Some(slot) => slots.push(slot),

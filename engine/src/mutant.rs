@@ -123,6 +123,14 @@ pub enum Mutant {
     CleanerIgnoresReaders,
     /// An open removes garbage before the names of what made it that are durable.
     LimitBeforeDurable,
+    /// A sync behind unsynced appends forgets all segments but the last.
+    SyncsLastSegment,
+    /// A sync behind unsynced appends forgets the segments' names.
+    SyncsNoNames,
+    /// A segment begun without a sync claims that all before it is durable.
+    FloorTooHigh,
+    /// Recovery checks the last segment alone, whatever is durable before it.
+    ChecksLastSegment,
 }
 
 /// The planted bug of this store or node, if any.

@@ -48,6 +48,12 @@ spots! {
     TornTailCut "torn-tail-cut"
     /// A tail was cut before, and nothing was appended since.
     CutTailFoundAgain "cut-tail-found-again"
+    /// More segments than the last one were not proven durable.
+    UnprovenSegments "unproven-segments"
+    /// The torn tail had whole segments in it, and a newer one hides them.
+    TornSegmentsCut "torn-segments-cut"
+    /// A copied tail was so large that an empty segment was begun behind it.
+    TailCopySealed "tail-copy-sealed"
     /// Records that were not proven durable were written again.
     TailCopied "tail-copied"
     /// A segment was there that a newer one hides.
@@ -86,6 +92,12 @@ spots! {
     PreparedUsed "prepared-segment-used"
     /// A group was written through.
     WrittenThrough "written-through"
+    /// A segment was begun without a sync of the one before.
+    RolledUnsynced "rolled-unsynced"
+    /// One sync covered several segments.
+    SyncOfSegments "sync-of-segments"
+    /// So much was unsynced that nobody needed to ask for it.
+    SyncedForRoom "synced-for-room"
     /// A file of a segment that failed on its way was left to the cleaner.
     SegmentGivenUp "segment-given-up"
     // --- cleaner, readers

@@ -24,16 +24,19 @@ use afterimage_engine::{
     Step, Term,
 };
 
-const NAMES: [&str; 9] = [
-    "empty",
-    "segments",
-    "truncated",
-    "snapshot-gap",
-    "hard-states",
-    "torn",
-    "commit-hint",
-    "trail",
-    "snapshot-chunks",
+/// The directories, each with the version of the format that its files need.
+const DIRECTORIES: [(u32, &str); 11] = [
+    (1, "empty"),
+    (1, "segments"),
+    (1, "truncated"),
+    (1, "snapshot-gap"),
+    (1, "hard-states"),
+    (1, "torn"),
+    (1, "commit-hint"),
+    (1, "trail"),
+    (1, "snapshot-chunks"),
+    (2, "unsynced"),
+    (2, "unsynced-torn"),
 ];
 
 const HARD_STATE: &str = "hardstate";
@@ -163,9 +166,22 @@ fn write(name: &str, dir: &Path) {
             let data = (0..5 * 512 + 100).map(|i| (i / 100) as u8);
             save(&store, 3, data.collect());
         }
+        "unsynced" | "unsynced-torn" => {
+            append(&store, 1, 5);
+            for index in 6..=30 {
+                store.submit_unsynced(vec![entry(1, index)]).unwrap();
+                write_all(&store);
+            }
+        }
         _ => panic!("nobody knows {name}"),
     }
     drop(store);
+    if name == "unsynced-torn" {
+        let mut segments = segments_of(dir);
+        assert!(segments.len() > 3, "{segments:?}");
+        let third = segments.swap_remove(2);
+        fs::remove_file(third).unwrap();
+    }
     if name == "torn" {
         let segment = segment_of(dir);
         let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
@@ -181,6 +197,10 @@ fn submit(store: &Store, hard_state: Option<HardState>, entries: Vec<Entry>) {
             entries,
         })
         .unwrap();
+    write_all(store);
+}
+
+fn write_all(store: &Store) {
     let mut writer = store.writer();
     while writer.step().unwrap() == Step::Ran {}
 }
@@ -250,49 +270,52 @@ fn install(store: &Store, last: u64) {
 
 /// The newest segment.
 fn segment_of(dir: &Path) -> PathBuf {
+    segments_of(dir).pop().unwrap()
+}
+
+/// All segments, oldest first.
+fn segments_of(dir: &Path) -> Vec<PathBuf> {
     let names = fs::read_dir(dir).unwrap();
     let paths = names.map(|entry| entry.unwrap().path());
     let mut segments: Vec<_> = paths
         .filter(|path| path.extension().is_some_and(|e| e == "seg"))
         .collect();
     segments.sort();
-    segments.pop().unwrap()
+    segments
 }
 
 #[test]
 fn directories_of_every_version_open_and_hold_what_they_did() {
     if std::env::var("AFTERIMAGE_GOLDEN").is_ok_and(|v| v == "write") {
-        write_golden(&of_version(VERSION));
+        write_golden();
     }
     let mut bytes = 0;
-    for version in 1..=VERSION {
+    for (version, name) in DIRECTORIES {
         let golden = of_version(version);
-        for name in NAMES {
-            let expected = fs::read_to_string(golden.join(format!("{name}.txt"))).unwrap();
-            let copy = copy(&golden.join(name));
-            let verified = Inspector::open(Arc::new(OsReadOnly), copy.path())
-                .and_then(|inspector| inspector.verify())
-                .unwrap();
-            assert_eq!(verified.is_clean(), name != "torn", "v{version} {name}");
-            for _ in 0..2 {
-                let torn = name == "torn";
-                let found = listing(copy.path());
-                // What was torn is gone after the first open, and all is proven.
-                let line = |line: &&str| !line.starts_with("proven") && !line.starts_with("torn");
-                let lines = |text: &str| {
-                    text.lines()
-                        .filter(line)
-                        .map(str::to_owned)
-                        .collect::<Vec<_>>()
-                };
-                assert_eq!(lines(&found), lines(&expected), "v{version} {name}");
-                assert!(torn || !found.contains("torn true"), "v{version} {name}");
-            }
-            let files = fs::read_dir(golden.join(name)).unwrap();
-            bytes += files
-                .map(|f| f.unwrap().metadata().unwrap().len())
-                .sum::<u64>();
+        let expected = fs::read_to_string(golden.join(format!("{name}.txt"))).unwrap();
+        let copy = copy(&golden.join(name));
+        let verified = Inspector::open(Arc::new(OsReadOnly), copy.path())
+            .and_then(|inspector| inspector.verify())
+            .unwrap();
+        let torn = name.ends_with("torn");
+        assert_eq!(verified.is_clean(), !torn, "v{version} {name}");
+        for _ in 0..2 {
+            let found = listing(copy.path());
+            // What was torn is gone after the first open, and all is proven.
+            let line = |line: &&str| !line.starts_with("proven") && !line.starts_with("torn");
+            let lines = |text: &str| {
+                text.lines()
+                    .filter(line)
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(lines(&found), lines(&expected), "v{version} {name}");
+            assert!(torn || !found.contains("torn true"), "v{version} {name}");
         }
+        let files = fs::read_dir(golden.join(name)).unwrap();
+        bytes += files
+            .map(|f| f.unwrap().metadata().unwrap().len())
+            .sum::<u64>();
     }
     assert!(
         bytes < 100_000,
@@ -302,17 +325,18 @@ fn directories_of_every_version_open_and_hold_what_they_did() {
 
 #[test]
 fn this_version_still_writes_what_its_directories_hold() {
-    for name in NAMES {
+    for (version, name) in DIRECTORIES {
         let dir = tempfile::tempdir().unwrap();
         write(name, dir.path());
-        let expected = of_version(VERSION).join(format!("{name}.txt"));
+        let expected = of_version(version).join(format!("{name}.txt"));
         let expected = fs::read_to_string(expected).unwrap();
         // Byte by byte, for entropy and time are the same each time; but for the
         // hard state: in the older directories no slot has the CRC of the other.
-        let golden = of_version(VERSION).join(name);
+        let golden = of_version(version).join(name);
         let (mut found, mut pinned) = (files(dir.path()), files(&golden));
         assert_ne!(found.remove(HARD_STATE), None);
         assert_ne!(pinned.remove(HARD_STATE), None);
+        assert_eq!(newest_version(&found), version, "{name}");
         assert_eq!(found, pinned, "{name}");
         assert_eq!(listing(dir.path()), expected, "{name}");
     }
@@ -327,8 +351,16 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files.collect()
 }
 
-fn write_golden(to: &Path) {
-    for name in NAMES {
+/// The highest version that a file of a directory names.
+fn newest_version(files: &BTreeMap<String, Vec<u8>>) -> u32 {
+    let named = files.values().filter_map(|bytes| bytes.get(8..12));
+    let versions = named.map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
+    versions.max().unwrap_or(1)
+}
+
+fn write_golden() {
+    for (version, name) in DIRECTORIES {
+        let to = of_version(version);
         let golden = to.join(name);
         if golden.exists() {
             continue;
@@ -357,8 +389,8 @@ fn raise_version(file: &Path, sector: usize) {
 
 #[test]
 fn a_newer_version_is_refused_by_name_and_left_alone() {
-    let gap = of_version(VERSION).join("snapshot-gap");
-    let hinted = of_version(VERSION).join("commit-hint");
+    let gap = of_version(1).join("snapshot-gap");
+    let hinted = of_version(1).join("commit-hint");
     let newest = segment_of(&gap);
     let newest = newest.file_name().unwrap().to_str().unwrap();
     for (golden, name, sector) in [

@@ -5,15 +5,18 @@
 
 #![allow(unsafe_code, reason = "an allocator is")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "support/heap.rs"]
+mod heap;
+
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use afterimage_engine::fs::OsFs;
 use afterimage_engine::store::{Options, SnapshotSource, Store};
 use afterimage_engine::threads::SystemEnv;
 use afterimage_engine::{Host, Index, Membership, NodeId, SnapshotMeta, Term};
+
+use heap::peak;
 
 /// The state, in bytes. Not a whole number of chunks.
 const STATE: usize = (256 << 20) + 12_345;
@@ -21,53 +24,6 @@ const STATE: usize = (256 << 20) + 12_345;
 const PIECE: usize = 100_000;
 /// More than this is never on the heap, in bytes, besides one chunk.
 const HEAP: usize = 4 << 20;
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grow(size: usize) {
-    let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
-    PEAK.fetch_max(live, Ordering::Relaxed);
-}
-
-fn shrink(size: usize) {
-    LIVE.fetch_sub(size, Ordering::Relaxed);
-}
-
-// SAFETY: everything is the system allocator's; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        shrink(layout.size());
-        unsafe { System.dealloc(at, layout) }
-    }
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // Both may be there for a moment.
-        grow(size);
-        shrink(layout.size());
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// The heap's peak within `work`, above what it was before, in bytes.
-fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let done = work();
-    (done, PEAK.load(Ordering::Relaxed) - before)
-}
 
 /// A state that is nowhere: its bytes are made when they are asked for.
 #[derive(Default)]

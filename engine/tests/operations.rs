@@ -133,17 +133,43 @@ impl Rig {
 
     /// What the writer does until this is durable.
     fn writes(&self, submit: impl FnOnce(&Store) -> Ticket) -> Vec<&'static str> {
+        self.works(submit, Store::persisted)
+    }
+
+    /// What the writer does until it has come so far with this.
+    fn works(
+        &self,
+        submit: impl FnOnce(&Store) -> Ticket,
+        done: impl Fn(&Store) -> Ticket,
+    ) -> Vec<&'static str> {
         let ticket = submit(&self.store);
         self.seen.lock().unwrap().clear();
         let mut writer = self.store.writer();
-        while self.store.persisted() < ticket {
+        while done(&self.store) < ticket {
             assert_eq!(writer.step().unwrap(), Step::Ran);
         }
         self.seen.lock().unwrap().clone()
     }
 
-    /// Entries of 1 KiB.
     fn appends(&self, from: u64, count: u64) -> Vec<&'static str> {
+        let batch = Batch {
+            hard_state: None,
+            entries: Self::entries(from, count),
+        };
+        self.writes(|store| store.submit(batch).unwrap())
+    }
+
+    /// The same without a sync.
+    fn leaves(&self, from: u64, count: u64) -> Vec<&'static str> {
+        let entries = Self::entries(from, count);
+        self.works(
+            |store| store.submit_unsynced(entries).unwrap(),
+            Store::written,
+        )
+    }
+
+    /// Of 1 KiB each.
+    fn entries(from: u64, count: u64) -> Vec<Entry> {
         let entry = |index| Entry {
             index: Index(index),
             term: Term(1),
@@ -151,11 +177,7 @@ impl Rig {
             timestamp_ms: 0,
             data: vec![7; 1 << 10].into(),
         };
-        let batch = Batch {
-            hard_state: None,
-            entries: (from..from + count).map(entry).collect(),
-        };
-        self.writes(|store| store.submit(batch).unwrap())
+        (from..from + count).map(entry).collect()
     }
 
     fn prepare(&self) {
@@ -215,6 +237,44 @@ fn a_roll_costs_two_syncs_and_nothing_in_the_old_segment() {
     let mut created = vec!["create"];
     created.extend(PREPARED);
     assert_eq!(rig.appends(25, 4), created);
+}
+
+/// One write each, and a roll a file more, whose header is durable before it has its
+/// name. The sync covers each segment and the names.
+#[test]
+fn appends_without_a_sync_leave_all_of_it_to_one() {
+    let rig = Rig::new();
+    rig.prepare();
+    rig.appends(1, 2);
+    assert_eq!(rig.leaves(3, 1), ["write"]);
+    assert_eq!(rig.leaves(4, 1), ["write"]);
+    let rolled = ["create", "allocate", "write", "sync", "rename", "write"];
+    assert_eq!(rig.leaves(5, 4), rolled);
+    assert_eq!(rig.leaves(9, 1), rolled);
+    assert_eq!(rig.store.durable_index(), Index(2));
+    let synced = rig.writes(|store| store.submit(Batch::default()).unwrap());
+    assert_eq!(synced, ["sync", "sync", "sync", "sync dir"]);
+    assert_eq!(rig.store.durable_index(), Index(9));
+    // Within one segment it costs no more than any append.
+    assert_eq!(rig.leaves(10, 1), ["write"]);
+    assert_eq!(rig.appends(11, 1), ["write", "sync"]);
+    assert_eq!(rig.store.durable_index(), Index(11));
+    // What is replaced is durable before, as far as it stays.
+    assert_eq!(rig.leaves(12, 1), ["write"]);
+    let replaced = ["sync", "create", "write", "sync", "rename", "sync dir"];
+    assert_eq!(rig.leaves(12, 1), replaced);
+    assert_eq!(rig.store.durable_index(), Index(12));
+}
+
+/// An append behind unsynced ones is no use if it alone is written through.
+#[test]
+fn nothing_is_written_through_behind_what_is_unsynced() {
+    let rig = Rig::on(true);
+    rig.prepare();
+    rig.appends(1, 1);
+    assert_eq!(rig.leaves(2, 1), ["write"]);
+    assert_eq!(rig.appends(3, 1), ["write", "sync"]);
+    assert_eq!(rig.appends(4, 1), ["write through"]);
 }
 
 #[test]

@@ -43,6 +43,75 @@ fn what_was_waited_for_is_there_after_reopening() {
     check_reopening(Arc::new(OsFs));
 }
 
+/// However it comes about: asked for, waited for, or at the end.
+#[test]
+fn what_was_appended_unsynced_is_durable_when_somebody_wants_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for (n, how) in ["sync", "wait", "close", "append"].into_iter().enumerate() {
+        let threads = Threads::start(open(Arc::new(OsFs), dir.path()).0).unwrap();
+        let first = 1 + 200 * n as u64;
+        let mut last = 0;
+        for index in first..first + 200 {
+            last = threads.append_unsynced(batch(index).entries).unwrap();
+        }
+        let store = threads.store().clone();
+        while store.written() < last {
+            std::thread::yield_now();
+        }
+        assert!(store.persisted() < last, "{how}: nobody asked for a sync");
+        assert_eq!(store.durable_index(), Index(first - 1));
+        assert!(store.status().unsynced_bytes > 0);
+        match how {
+            "sync" => threads.sync().unwrap(),
+            "wait" => threads.wait(last).unwrap(),
+            "append" => {
+                let ticket = threads.append(Batch::default()).unwrap();
+                threads.wait(ticket).unwrap();
+            }
+            _ => {}
+        }
+        if how != "close" {
+            assert!(store.persisted() >= last, "{how}");
+        }
+        threads.close().unwrap();
+        assert_eq!(store.durable_index(), Index(first + 199), "{how}");
+        assert_eq!(store.status().unsynced_bytes, 0, "{how}");
+    }
+    let (store, report) = open(Arc::new(OsFs), dir.path());
+    assert_eq!(report.last_index, Index(800));
+    for index in 1..=800 {
+        assert_eq!(store.entry(Index(index)).unwrap(), batch(index).entries[0]);
+    }
+}
+
+/// More than may be left is synced without being asked for.
+#[test]
+fn what_may_be_left_unsynced_has_a_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = Arc::new(SystemEnv::unobserved().unwrap());
+    let options = Options {
+        segment_bytes: 16 << 10,
+        unsynced_bytes: 40 << 10,
+        ..Options::default()
+    };
+    let fs = Arc::new(OsFs);
+    let (store, _) = Store::open(Host { fs, env }, dir.path(), options)
+        .run()
+        .unwrap();
+    let threads = Threads::start(store.clone()).unwrap();
+    let mut last = 0;
+    for index in 1..=1000 {
+        last = threads.append_unsynced(batch(index).entries).unwrap();
+        assert!(store.status().unsynced_bytes <= 40 << 10);
+    }
+    while store.written() < last {
+        std::thread::yield_now();
+    }
+    // 256 bytes each, so that 160 make the limit.
+    assert!(store.durable_index() >= Index(1000 - 160));
+    threads.close().unwrap();
+}
+
 #[test]
 fn what_was_written_through_is_there_after_reopening() {
     check_reopening(Arc::new(OsDirect));

@@ -245,6 +245,13 @@ impl Handle {
         Ok(done)
     }
 
+    /// Reserves space: see [`File::allocate`].
+    pub async fn allocate(&self, offset: u64, len: u64) -> Result<()> {
+        let result = self.file.allocate(offset, len);
+        turn().await;
+        result.map_err(|e| error(Op::Allocate, &*self.path, e))
+    }
+
     pub fn advise(&self, advice: Advice, offset: u64, len: u64) {
         self.file.advise(advice, offset, len);
     }

@@ -241,6 +241,7 @@ fn nameplate(base: Index, generation: u64) -> SegmentHeader {
         generation,
         nonce: 0,
         prev: Link::default(),
+        floor: base.prev(),
         created_at_ms: 0,
     }
 }

@@ -48,6 +48,8 @@ pub enum Action {
     /// `last`: where the last record is that stays.
     EndLog {
         before: Index,
+        /// All up to here is known to be durable.
+        floor: Index,
         generation: u64,
         last: Option<(String, u64)>,
         link: Link,
@@ -134,9 +136,9 @@ impl Inspector {
         repair: &mut Repair,
         removals: &mut Vec<Action>,
     ) -> Result<()> {
-        let Some(newest) = examined.parts.len().checked_sub(1) else {
+        if examined.parts.is_empty() && examined.torn.is_empty() {
             return Ok(());
-        };
+        }
         let (snapshot_end, _) = examined.snapshot_end;
         let kept = keep(&runs(&examined.parts), snapshot_end);
         let covered = kept.map_or(0, |run| run.first);
@@ -158,7 +160,9 @@ impl Inspector {
             }).collect::<Vec<_>>());
         }
         let ends_well = |extent: &Option<Extent>| extent.is_some_and(|extent| !extent.is_dirty);
-        if kept.is_some_and(|run| run.last == newest) && ends_well(&examined.extents[newest]) {
+        let is_last = |run: Run| run.last + 1 == examined.parts.len();
+        let is_whole = kept.is_some_and(is_last) && examined.extents.last().is_some_and(ends_well);
+        if is_whole && examined.torn.is_empty() {
             return Ok(());
         }
         let action = self.end_before(examined, kept)?;
@@ -189,6 +193,7 @@ impl Inspector {
             ..Link::default()
         };
         let mut last = None;
+        let mut floor = before.prev();
         let end = kept.filter(|run| run.to >= before).and_then(|run| {
             let segment = &examined.segments[examined.live[run.last]];
             Some((run.to, segment, segment.sound(examined.log_id)?))
@@ -200,9 +205,15 @@ impl Inspector {
                 false => self.link_to(segment, header, before)?,
             };
             last = self.holder_of(examined, &link);
+            // What stays may be in the cache alone.
+            let headers =
+                (examined.live.iter()).filter_map(|&i| examined.segments[i].sound(examined.log_id));
+            let known = headers.map(|header| header.floor).max();
+            floor = known.unwrap_or_default().min(before.prev());
         }
         Ok(Action::EndLog {
             before,
+            floor,
             generation,
             last,
             link,
@@ -248,7 +259,8 @@ impl Inspector {
             terms: None,
             durable_index: Index(0),
         };
-        for &i in &examined.live[kept.map_or(0, |run| run.last)..] {
+        let live = &examined.live[kept.map_or(0, |run| run.last)..];
+        for &i in live.iter().chain(&examined.torn) {
             let segment = &examined.segments[i];
             // Where a segment begins, everything before had been written.
             loss.see(base_of(segment).prev());
@@ -347,10 +359,11 @@ impl Inspector {
                 }
                 Action::EndLog {
                     before,
+                    floor,
                     generation,
                     link,
                     ..
-                } => self.create_segment(*before, *generation, *link, env)?,
+                } => self.create_segment(*before, *floor, *generation, *link, env)?,
                 Action::Remove { name, .. } => now(self.dir.unlink(name))?,
             }
         }
@@ -362,6 +375,7 @@ impl Inspector {
     fn create_segment(
         &self,
         base: Index,
+        floor: Index,
         generation: u64,
         prev: Link,
         env: &dyn Env,
@@ -373,6 +387,7 @@ impl Inspector {
             generation,
             nonce: env.random(),
             prev,
+            floor,
             created_at_ms: env.now_ms(),
         };
         let tmp = format!("segment-{:016x}.tmp", env.random());

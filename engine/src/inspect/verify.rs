@@ -15,7 +15,7 @@ use crate::job::now;
 use crate::log::segment::{self, Segment, SegmentHeader};
 use crate::mutant::Mutants;
 use crate::snapshot;
-use crate::store::{LOCK, Report, continues, survey};
+use crate::store::{LOCK, Report, continues, is_link_to, survey};
 
 /// What a directory is found to be.
 #[derive(Debug)]
@@ -55,6 +55,11 @@ pub(super) struct Examined {
     pub segments: Vec<SegmentFile>,
     /// Positions of those that count, and what they hold.
     pub live: Vec<usize>,
+    /// Positions of those that an open tears off with the tail: see
+    /// [`Report::torn_segments`].
+    pub torn: Vec<usize>,
+    /// Some header knew everything up to here to be durable.
+    pub floor: Index,
     pub parts: Vec<Part>,
     pub extents: Vec<Option<Extent>>,
 }
@@ -103,6 +108,8 @@ impl Inspector {
             min_generation,
             segments,
             live: Vec::new(),
+            torn: Vec::new(),
+            floor: Index(0),
             parts: Vec::new(),
             extents: Vec::new(),
         };
@@ -288,11 +295,15 @@ impl Inspector {
             problems,
             snapshot_end: (snapshot_end, _),
             log_id,
+            torn,
+            floor,
             ..
         } = examined;
-        let live: Vec<usize> = (0..segments.len())
+        let mut live: Vec<usize> = (0..segments.len())
             .filter(|&i| segments[i].is_live())
             .collect();
+        let headers = live.iter().filter_map(|&i| segments[i].sound(*log_id));
+        *floor = headers.map(|header| header.floor).max().unwrap_or_default();
         // From the newest back, as an open goes.
         let mut first = live.len();
         let mut linked = Vec::new();
@@ -306,15 +317,22 @@ impl Inspector {
             let (sound, before_sound) = (next.sound(*log_id), before.sound(*log_id));
             let is_linked = match (before_sound, sound) {
                 (Some(a), Some(b)) => match self.is_linked(&before.name, a, b) {
-                    Ok(is_linked) => is_linked,
+                    Ok(is_linked) => Some(is_linked),
                     Err(e) if is_read_error(&e) => {
                         problems.push(self.refuses(&before.name, b.prev.end, What::Unreadable(e)));
-                        false
+                        None
                     }
                     Err(e) => return Err(e),
                 },
-                _ => false,
+                _ => None,
             };
+            if is_linked == Some(false) && base_of(next).prev() > (*snapshot_end).max(*floor) {
+                // Nobody was told that what is missing was there.
+                torn.splice(..0, live.drain(at..));
+                linked.clear();
+                continue;
+            }
+            let is_linked = is_linked == Some(true);
             linked.push(is_linked);
             if is_linked {
                 continue;
@@ -339,7 +357,14 @@ impl Inspector {
                 .garbage
                 .push((name, "below a gap that the snapshot covers"));
         }
-        let live = live[first..].to_vec();
+        live.drain(..first);
+        let oldest = live.first().map(|&i| &segments[i]);
+        if let Some(header) = oldest.and_then(|oldest| oldest.sound(*log_id))
+            && header.base.prev() > (*snapshot_end).max(*floor)
+        {
+            torn.splice(..0, live.drain(..));
+            linked.clear();
+        }
         if let Some(oldest) = live.first().map(|&i| &segments[i])
             && base_of(oldest).prev() > *snapshot_end
         {
@@ -380,62 +405,121 @@ impl Inspector {
 
     fn check_records(&self, examined: &mut Examined) -> Result<()> {
         let snapshot_end = examined.snapshot_end.0;
-        for at in 0..examined.live.len() {
-            let segment = &examined.segments[examined.live[at]];
+        let mut at = 0;
+        while let Some(&position) = examined.live.get(at) {
+            let segment = &examined.segments[position];
+            let next = (examined.live.get(at + 1))
+                .and_then(|&i| examined.segments[i].sound(examined.log_id));
+            // What is torn off ends nothing.
+            let is_last = at + 1 == examined.live.len();
+            let until = segment.until().filter(|_| !is_last);
+            // Others an open does not read.
+            let is_proven = until.is_some_and(|until| until.prev() <= examined.floor);
             let extent = match segment.sound(examined.log_id) {
                 None => None,
-                Some(header) => match self.extent(segment, header) {
-                    Ok(extent) => Some(extent),
-                    Err(e) if is_read_error(&e) => {
-                        // An open reads the last segment only.
-                        let effect = match segment.until() {
-                            None => Effect::Refuses,
-                            Some(_) => Effect::Lurks,
-                        };
-                        let what = What::Unreadable(e);
-                        let problem = self.problem(&segment.name, 0, what, effect);
-                        examined.problems.push(problem);
-                        None
+                Some(header) => {
+                    let file = now(self.dir.open(&segment.name))?;
+                    match Extent::read(&file, header, until) {
+                        Ok(extent) => Some(extent),
+                        Err(e) if is_read_error(&e) => {
+                            let effect = match is_proven {
+                                true => Effect::Lurks,
+                                false => Effect::Refuses,
+                            };
+                            let what = What::Unreadable(e);
+                            let problem = self.problem(&segment.name, 0, what, effect);
+                            examined.problems.push(problem);
+                            None
+                        }
+                        Err(e) => return Err(e),
                     }
-                    Err(e) => return Err(e),
-                },
+                }
             };
-            if let Some(extent) = &extent {
-                let part = &mut examined.parts[at];
-                part.end = extent.end.index;
-                let problem = self.records_problem(segment, extent, snapshot_end);
-                examined.problems.extend(problem);
-            }
             examined.extents.push(extent);
+            let Some(extent) = extent else {
+                at += 1;
+                continue;
+            };
+            examined.parts[at].end = extent.end.index;
+            let is_whole = match (until, next) {
+                (Some(until), Some(next)) if !is_proven => {
+                    extent.end.index == until && is_link_to(&next.prev, extent.end)
+                }
+                (Some(until), _) => extent.end.index >= until,
+                (None, _) => !extent.is_dirty && examined.torn.is_empty(),
+            };
+            if is_whole {
+                at += 1;
+                continue;
+            }
+            let index = extent.end.index;
+            let (what, effect) = match until {
+                Some(until) if is_proven => {
+                    let covered = until <= snapshot_end.next();
+                    (What::Record { index, covered }, Effect::Lurks)
+                }
+                _ => {
+                    examined.torn.splice(..0, examined.live.drain(at + 1..));
+                    examined.parts.truncate(at + 1);
+                    let known = extent.floor_behind.max(examined.floor);
+                    match known.max(self.floor_of_torn(examined)?) >= index {
+                        true => {
+                            let what = What::Corrupt(Corruption::DurableRecord);
+                            (what, Effect::Refuses)
+                        }
+                        false => (What::TornTail { index }, Effect::Heals),
+                    }
+                }
+            };
+            let name = &examined.segments[position].name;
+            let problem = self.problem(name, extent.end.offset, what, effect);
+            examined.problems.push(problem);
+            at += 1;
+        }
+        self.check_torn(examined)
+    }
+
+    /// The highest sync floor of any record in the segments that are torn off.
+    fn floor_of_torn(&self, examined: &mut Examined) -> Result<Index> {
+        let mut floor = Index(0);
+        for &i in &examined.torn {
+            let segment = &examined.segments[i];
+            let Some(header) = segment.sound(examined.log_id) else {
+                continue;
+            };
+            let file = now(self.dir.open(&segment.name))?;
+            match Extent::read(&file, header, None) {
+                Ok(extent) => floor = floor.max(extent.floor),
+                Err(e) if is_read_error(&e) => {
+                    let problem = self.refuses(&segment.name, 0, What::Unreadable(e));
+                    examined.problems.push(problem);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(floor)
+    }
+
+    fn check_torn(&self, examined: &mut Examined) -> Result<()> {
+        if let (None, Some(&first)) = (examined.live.last(), examined.torn.first()) {
+            // Nothing is left of the log.
+            let from = base_of(&examined.segments[first]);
+            let to = self.floor_of_torn(examined)?;
+            let (what, effect) = match to >= from {
+                true => {
+                    let what = What::Corrupt(Corruption::Gap { from, to });
+                    (what, Effect::Refuses)
+                }
+                false => (What::TornTail { index: from }, Effect::Heals),
+            };
+            let problem = self.problem(&examined.segments[first].name, 0, what, effect);
+            examined.problems.push(problem);
+        }
+        for &i in &examined.torn {
+            let name = examined.segments[i].name.clone();
+            examined.garbage.push((name, "torn off with the tail"));
         }
         Ok(())
-    }
-
-    pub(super) fn extent(&self, segment: &SegmentFile, header: &SegmentHeader) -> Result<Extent> {
-        let file = now(self.dir.open(&segment.name))?;
-        Extent::read(&file, header, segment.until())
-    }
-
-    fn records_problem(
-        &self,
-        segment: &SegmentFile,
-        extent: &Extent,
-        snapshot_end: Index,
-    ) -> Option<Problem> {
-        let index = extent.end.index;
-        let (what, effect) = match segment.until() {
-            Some(until) if index < until => {
-                let covered = until <= snapshot_end.next();
-                (What::Record { index, covered }, Effect::Lurks)
-            }
-            None if extent.is_dirty && extent.floor_behind >= index => {
-                let what = What::Corrupt(Corruption::DurableRecord);
-                (what, Effect::Refuses)
-            }
-            None if extent.is_dirty => (What::TornTail { index }, Effect::Heals),
-            _ => return None,
-        };
-        Some(self.problem(&segment.name, extent.end.offset, what, effect))
     }
 
     /// The commit hint proves what was durable. An open asks it last of all, so

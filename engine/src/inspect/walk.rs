@@ -189,6 +189,8 @@ pub(super) struct Extent {
     pub is_dirty: bool,
     /// The highest sync floor of a record that stands behind a break.
     pub floor_behind: Index,
+    /// The same of any record.
+    pub floor: Index,
     /// Records of the chain, and their bytes.
     pub records: u64,
     pub bytes: u64,
@@ -202,11 +204,16 @@ impl Extent {
             end: walk.mark(),
             is_dirty: false,
             floor_behind: Index(0),
+            floor: Index(0),
             records: 0,
             bytes: 0,
         };
         while until.is_none_or(|until| extent.end.index < until) {
-            match walk.step()? {
+            let piece = walk.step()?;
+            if let Some(Piece::Record { header, .. }) = piece {
+                extent.floor = extent.floor.max(header.sync_floor);
+            }
+            match piece {
                 Some(Piece::Record {
                     header,
                     follows: true,

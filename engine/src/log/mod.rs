@@ -9,4 +9,5 @@ pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod unsynced;
 pub(crate) mod writer;

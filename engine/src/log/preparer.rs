@@ -34,7 +34,9 @@ impl Preparer {
     pub fn has_work(&self) -> bool {
         self.running.is_some() || {
             let state = self.shared.state();
-            state.prepared.is_none() && state.active.is_some() && !state.poisoned
+            // Where nobody waits for a sync, it gains nothing.
+            let unsynced = state.unsynced.spans_segments();
+            state.prepared.is_none() && state.active.is_some() && !unsynced && !state.poisoned
         }
     }
 

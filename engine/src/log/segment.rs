@@ -13,13 +13,14 @@
 //! | 56 | 8 | generation of the segment that holds that record; 0: none |
 //! | 64 | 8 | where that record ends in its file |
 //! | 72 | 4 | CRC of that record |
-//! | 76 | 4 | 0 |
+//! | 76 | 4 | records before the base that were not known to be durable when this was written |
 //! | 80 | 8 | created at: ms since the epoch |
 //! | 508 | 4 | CRC |
 //!
-//! A segment closes the one before it: it is written only after everything
-//! before its base is durable, and says where that ends and with which CRC. So
-//! neither a roll nor a truncation writes anything more to the old segment.
+//! A segment closes the one before it: it says where that ends and with which
+//! CRC. So neither a roll nor a truncation writes anything more to the old segment.
+//! It also says how far the log was durable by then: all of it, unless somebody
+//! appended without asking for a sync. Only such a header has version 2.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +35,11 @@ use crate::ids::{Index, NUMBER_MAX, Term};
 use crate::mutant::{Mutant, Mutants};
 
 const MAGIC: &[u8; 8] = b"AFTIMSEG";
-pub(crate) const VERSION: u32 = 1;
+/// Of a segment that begins behind durable records.
+const VERSION: u32 = 1;
+/// Of one that begins behind records of which that is not known: builds that knew only
+/// the first version would take them for durable.
+const VERSION_UNPROVEN: u32 = 2;
 /// Where the first record stands.
 pub(crate) const RECORDS: u64 = SECTOR as u64;
 /// Bytes read at once by who wants as much.
@@ -70,15 +75,24 @@ pub struct SegmentHeader {
     pub generation: u64,
     pub nonce: u64,
     pub prev: Link,
+    /// The highest index known to be durable when this was written: the one before
+    /// the base, unless somebody appended without a sync.
+    pub floor: Index,
     pub created_at_ms: i64,
 }
 
 impl SegmentHeader {
     pub fn encode(&self) -> Sector {
+        let unproven = u32::try_from(self.base.prev() - self.floor)
+            .expect("the writer syncs before so many records are not");
+        let version = match unproven {
+            0 => VERSION,
+            _ => VERSION_UNPROVEN,
+        };
         let mut sector = [0; SECTOR];
         Put::new(&mut sector)
             .bytes(MAGIC)
-            .u32(VERSION)
+            .u32(version)
             .u32(if self.prev.doubtful { DOUBTFUL } else { 0 })
             .u64(self.log_id)
             .u64(self.base.0)
@@ -88,7 +102,7 @@ impl SegmentHeader {
             .u64(self.prev.generation)
             .u64(self.prev.end)
             .u32(self.prev.crc)
-            .u32(0)
+            .u32(unproven)
             .i64(self.created_at_ms);
         seal(&mut sector);
         sector
@@ -96,7 +110,7 @@ impl SegmentHeader {
 
     /// `Ok(None)`: not a header. `Err`: one of this newer version.
     pub fn decode(sector: &Sector) -> std::result::Result<Option<Self>, u32> {
-        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
+        let Some(mut get) = fields(sector, MAGIC)? else {
             return Ok(None);
         };
         let flags = get.u32();
@@ -108,12 +122,15 @@ impl SegmentHeader {
         let prev_generation = get.u64();
         let end = get.u64();
         let crc = get.u32();
-        let _ = get.u32();
+        let unproven = u64::from(get.u32());
         let created_at_ms = get.i64();
         let sane = 1..=NUMBER_MAX;
         if !sane.contains(&base.0) || !sane.contains(&generation) || end > NUMBER_MAX {
             return Ok(None);
         }
+        let Some(floor) = base.prev().0.checked_sub(unproven).map(Index) else {
+            return Ok(None);
+        };
         Ok(Some(SegmentHeader {
             log_id,
             base,
@@ -126,6 +143,7 @@ impl SegmentHeader {
                 crc,
                 doubtful: flags & DOUBTFUL != 0,
             },
+            floor,
             created_at_ms,
         }))
     }
@@ -204,11 +222,16 @@ impl Cursor {
 
 impl Segment {
     pub fn new(header: SegmentHeader, file: Handle, mutants: Mutants) -> Self {
+        Segment::of(header, file, Places::new(start_mark(&header)), mutants)
+    }
+
+    /// One of whose records it is known where they are.
+    pub fn of(header: SegmentHeader, file: Handle, places: Places, mutants: Mutants) -> Self {
         Segment {
             header,
             file,
-            places: Mutex::new(Places::new(start_mark(&header))),
-            trusting: mutants.has(Mutant::ReadUnchecked),
+            places: Mutex::new(places),
+            trusting: mutants.has(Mutant::ReadUnchecked) || mutants.has(Mutant::AcceptTornRecord),
         }
     }
 

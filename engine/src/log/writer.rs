@@ -7,6 +7,10 @@
 //!   into a temporary file, sync it, rename it into place, sync the directory,
 //!   acknowledge. The new segment hides every record at or above its base in
 //!   segments of lower generations; nothing is ever appended after a cut.
+//! - **Append without a sync**: write, and leave the rest to the next group that
+//!   wants one: it syncs every such segment and the directory before it is
+//!   acknowledged. A roll within syncs the new segment's header and renames it, so
+//!   that a name is the proof of a header here, too. A truncation always syncs.
 //!
 //! A failed write or sync poisons the store: after a failed sync the pages are
 //! clean, so neither a second sync nor a read proves anything. A full disk does
@@ -15,8 +19,10 @@
 
 use std::sync::Arc;
 
+use super::places::Places;
 use super::record::{self, Seed};
-use super::segment::{Link, Mark, RECORDS, Segment, SegmentHeader, SharedSegment};
+use super::segment::{Link, Mark, Segment, SegmentHeader, SharedSegment, start_mark};
+use super::unsynced;
 use crate::entry::{Entry, HardState};
 use crate::error::Result;
 use crate::event::{Event, Phase};
@@ -62,8 +68,16 @@ struct Group {
     /// Whether the segments have entries that are replaced: from here on.
     cut: Option<Index>,
     entries: Vec<Entry>,
+    /// Whether somebody wants it to be durable, or there is too much that is not.
+    synced: bool,
     /// Frames on their way into a file.
     frames: Vec<u8>,
+}
+
+impl Group {
+    fn data_len(&self) -> u64 {
+        self.entries.iter().map(|e| e.data.len() as u64).sum()
+    }
 }
 
 impl Writer {
@@ -149,6 +163,7 @@ fn take_group(shared: &Shared) -> Option<Group> {
         truncated: None,
         cut: None,
         entries: Vec::new(),
+        synced: false,
         frames: Vec::new(),
     };
     let mut bytes = 0;
@@ -166,6 +181,7 @@ fn take_group(shared: &Shared) -> Option<Group> {
         sometimes!(GroupOfBatches, group.ticket != 0);
         group.ticket = command.ticket;
         group.hard_state = command.hard_state.or(group.hard_state);
+        group.synced |= command.synced || command.truncate_from.is_some();
         if let Some(from) = command.truncate_from {
             let keep = group.entries.partition_point(|e| e.index < from);
             sometimes!(GroupReplacesItself, keep < group.entries.len());
@@ -183,34 +199,48 @@ fn take_group(shared: &Shared) -> Option<Group> {
     if group.ticket == 0 {
         return None;
     }
+    if !group.synced {
+        let last = group.entries.last().map_or(Index(0), |e| e.index);
+        let limit = shared.options.unsynced_bytes;
+        group.synced =
+            !(state.unsynced).has_room(group.data_len(), limit, state.durable_index, last);
+        sometimes!(SyncedForRoom, group.synced);
+    }
     state.writing = true;
     Some(group)
 }
 
-/// The group is durable: raise what may be acknowledged.
+/// The group is written, and durable if it was synced: raise what may be read from
+/// the segments, and what may be acknowledged.
 fn complete(shared: &Shared, group: &Group) {
-    let durable = {
+    let (durable, rose) = {
         let mut state = shared.state();
+        state.written = group.ticket;
+        state.writing = false;
+        state.stalled = None;
+        let mut written = state.written_index;
+        // A batch behind this group may have replaced some of it meanwhile.
+        for from in state.queue.iter().filter_map(|c| c.truncate_from) {
+            written = written.min(from.prev());
+        }
+        sometimes!(DurableHeldBack, written < state.written_index);
+        state.settled_index = written;
+        if !group.synced {
+            return;
+        }
+        state.trim_tail(shared.options.cache_bytes);
         state.persisted = match shared.has(Mutant::CompletesQueued) {
             true => state.next_ticket - 1,
             false => group.ticket,
         };
-        state.writing = false;
-        state.stalled = None;
-        let mut durable = state.written_index;
-        // A batch behind this group may have replaced some of it meanwhile.
-        for from in state.queue.iter().filter_map(|c| c.truncate_from) {
-            durable = durable.min(from.prev());
-        }
-        sometimes!(DurableHeldBack, durable < state.written_index);
-        state.durable_index = durable;
-        state.trim_tail(shared.options.cache_bytes, durable);
-        durable
+        let before = std::mem::replace(&mut state.durable_index, written);
+        (written, written > before)
     };
     if let Some(from) = group.truncated {
         shared.observe(Event::Truncated { from });
     }
-    if group.truncated.is_some() || !group.entries.is_empty() {
+    // Without entries: of those before, which waited for this sync.
+    if group.truncated.is_some() || !group.entries.is_empty() || rose {
         shared.observe(Event::Durable { index: durable });
     }
 }
@@ -228,12 +258,15 @@ async fn write(shared: &Shared, group: &mut Group) -> Result<()> {
         (state.active.clone(), base)
     };
     if group.cut.is_none() && group.entries.is_empty() {
-        return Ok(());
+        return match group.synced {
+            true => unsynced::sync(shared).await,
+            false => Ok(()),
+        };
     }
     match active {
         Some(active) if group.cut.is_none() && active.end.offset < shared.options.segment_bytes => {
             shared.observe(Event::Begin(Phase::Append));
-            append(shared, active, &group.entries, &mut group.frames).await?;
+            append(shared, active, group).await?;
             shared.observe(Event::End(Phase::Append));
         }
         Some(active)
@@ -251,11 +284,7 @@ async fn write(shared: &Shared, group: &mut Group) -> Result<()> {
                 Phase::Roll
             };
             shared.observe(Event::Begin(phase));
-            let link = link_before(shared, base)?;
-            let (segment, end) =
-                create_segment(shared, base, link, &group.entries, &mut group.frames).await?;
-            let hidden = publish_segment(shared, segment, end);
-            shared.state().garbage.extend(hidden);
+            begin_segment(shared, base, group).await?;
             shared.observe(Event::End(phase));
         }
     }
@@ -277,34 +306,79 @@ async fn write_hard_state(shared: &Shared, hard_state: HardState) -> Result<()> 
     Ok(())
 }
 
-/// Appends to the active segment. Durable on return.
-async fn append(
-    shared: &Shared,
-    active: Active,
-    entries: &[Entry],
-    frames: &mut Vec<u8>,
-) -> Result<()> {
+/// Goes on in a new segment. Durable on return, if the group is to be.
+async fn begin_segment(shared: &Shared, base: Index, group: &mut Group) -> Result<()> {
+    let (floor, durable, first) = match group.synced {
+        true => {
+            // Its header says so.
+            unsynced::sync(shared).await?;
+            (base.prev(), true, &group.entries[..])
+        }
+        // The header alone: the first records are appended as all others are.
+        false => (shared.state().durable_index, false, &[][..]),
+    };
+    let floor = match shared.has(Mutant::FloorTooHigh) {
+        true => base.prev(),
+        false => floor,
+    };
+    let link = link_before(shared, base)?;
+    let mut segment = NewSegment::begin(shared, base, link, floor, &mut group.frames).await?;
+    segment.write(first).await?;
+    let (segment, end) = segment.finish(durable).await?;
+    let hidden = publish_segment(shared, segment.clone(), end);
+    shared.state().garbage.extend(hidden);
+    if durable {
+        return Ok(());
+    }
+    sometimes!(RolledUnsynced);
+    {
+        let mut state = shared.state();
+        state.unsynced.wrote(&segment, 0);
+        state.unsynced.named();
+    }
+    append(shared, Active { segment, end }, group).await
+}
+
+/// Appends to the active segment. Durable on return, with all before it, if the
+/// group is to be.
+async fn append(shared: &Shared, active: Active, group: &mut Group) -> Result<()> {
     let Active {
         segment,
         end: start,
     } = active;
-    let mut group = Frames {
+    let (floor, all_synced) = {
+        let state = shared.state();
+        (state.durable_index, state.unsynced.is_empty())
+    };
+    let entries = &group.entries;
+    let mut frames = Frames {
         seed: Seed::new(segment.header.nonce),
-        floor: shared.state().durable_index,
+        floor,
         end: start,
         marks: Vec::with_capacity(entries.len()),
-        buf: frames,
-        ahead: WriteAhead::new(start.offset, WRITE_BACK),
+        buf: &mut group.frames,
+        // Where nobody waits, the system chooses the time.
+        ahead: group
+            .synced
+            .then(|| WriteAhead::new(start.offset, WRITE_BACK)),
     };
-    group.encode(&segment.file, entries).await?;
-    if !group.write_through(shared, &segment.file, start).await? {
-        group.flush(&segment.file).await?;
-        let rolls_next = group.end.offset >= shared.options.segment_bytes;
-        if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
+    frames.encode(&segment.file, entries).await?;
+    // A sync that covers only its own write is no use behind others.
+    let through = group.synced && all_synced;
+    if !through || !frames.write_through(shared, &segment.file, start).await? {
+        frames.flush(&segment.file).await?;
+        let rolls_next = frames.end.offset >= shared.options.segment_bytes;
+        if !group.synced {
+            let bytes = entries.iter().map(|e| e.data.len() as u64).sum();
+            shared.state().unsynced.wrote(&segment, bytes);
+        } else if !all_synced {
+            shared.state().unsynced.wrote(&segment, 0);
+            unsynced::sync(shared).await?;
+        } else if !(rolls_next && shared.has(Mutant::RollSkipsSync)) {
             sync_data(shared, &segment.file).await?;
         }
     }
-    let Frames { end, marks, .. } = group;
+    let Frames { end, marks, .. } = frames;
     segment.learn(&marks);
     let mut state = shared.state();
     state.written_index = end.index.prev();
@@ -313,7 +387,7 @@ async fn append(
 }
 
 /// A sync whose failure poisons: never tried again.
-async fn sync_data(shared: &Shared, file: &Handle) -> Result<()> {
+pub(super) async fn sync_data(shared: &Shared, file: &Handle) -> Result<()> {
     let result = file.sync(SyncMode::Data).await;
     if result.is_err() {
         if shared.has(Mutant::RetryFailedSync) {
@@ -344,7 +418,7 @@ async fn append_after_cut(
         }
     }
     let active = Active { segment, end };
-    append(shared, active, &group.entries, &mut group.frames).await?;
+    append(shared, active, group).await?;
     shared.observe(Event::End(Phase::Truncate));
     Ok(())
 }
@@ -374,7 +448,7 @@ struct Frames<'a> {
     marks: Vec<Mark>,
     /// What is in front of `end` and not written yet.
     buf: &'a mut Vec<u8>,
-    ahead: WriteAhead,
+    ahead: Option<WriteAhead>,
 }
 
 impl Frames<'_> {
@@ -384,7 +458,9 @@ impl Frames<'_> {
             assert_eq!(entry.index, self.end.index, "a batch continues the log");
             if self.buf.len() >= PIECE {
                 self.flush(file).await?;
-                self.ahead.written(file, self.end.offset);
+                if let Some(ahead) = &mut self.ahead {
+                    ahead.written(file, self.end.offset);
+                }
             }
             let from = self.buf.len();
             let prev_crc = self.end.prev_crc;
@@ -462,94 +538,143 @@ pub(crate) fn link_before(shared: &Shared, base: Index) -> Result<Link> {
     })
 }
 
-/// Writes a segment that begins with `entries` and brings it into place.
-/// Durable on return, name and content.
-pub(crate) async fn create_segment(
-    shared: &Shared,
-    base: Index,
-    prev: Link,
-    entries: &[Entry],
-    frames: &mut Vec<u8>,
-) -> Result<(SharedSegment, Mark)> {
-    let prepared = shared.state().prepared.take();
-    let header = SegmentHeader {
-        log_id: shared.log_id,
-        base,
-        generation: shared.state().next_generation(),
-        nonce: match shared.has(Mutant::SameNonce) {
-            true => 0,
-            false => shared.host.env.random(),
-        },
-        prev,
-        created_at_ms: shared.host.env.now_ms(),
-    };
-    let start = Mark {
-        index: base,
-        offset: RECORDS,
-        prev_crc: prev.crc,
-        prev_term: prev.term,
-    };
-    frames.extend_from_slice(&header.encode());
-    let (tmp, file, mode) = match prepared {
-        Some(p) => {
-            sometimes!(PreparedUsed);
-            (p.name, p.file, SyncMode::Data)
-        }
-        None => {
-            let tmp = shared.tmp_name("segment");
-            // Not garbage before it fails: the cleaner runs meanwhile.
-            let created = shared.dir.create_new(&tmp).await;
-            let file = created.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
-            (tmp, file, SyncMode::All)
-        }
-    };
-    let name = header.file_name();
-    let tmp = name_early(shared, tmp, &name).await?;
-    let mut group = Frames {
-        seed: Seed::new(header.nonce),
-        // Everything before the base is durable: the segment before lost its
-        // last chance to be torn when its own sync returned.
-        floor: base.prev(),
-        end: start,
-        marks: Vec::with_capacity(entries.len()),
-        buf: frames,
-        ahead: WriteAhead::new(start.offset, WRITE_BACK),
-    };
-    let mut written = group.encode(&file, entries).await;
-    if written.is_ok() {
-        written = group.flush(&file).await;
+/// A segment on its way into the directory: under a temporary name, until it is
+/// finished.
+pub(crate) struct NewSegment<'a> {
+    shared: &'a Shared,
+    header: SegmentHeader,
+    /// The file's present name.
+    tmp: String,
+    file: Handle,
+    /// What its sync has to cover.
+    mode: SyncMode,
+    frames: Frames<'a>,
+    places: Places,
+}
+
+impl<'a> NewSegment<'a> {
+    /// One that begins at `base`, behind what `prev` names. Everything up to `floor`
+    /// is durable. Nothing is written yet; `buf` is room for frames.
+    pub async fn begin(
+        shared: &'a Shared,
+        base: Index,
+        prev: Link,
+        floor: Index,
+        buf: &'a mut Vec<u8>,
+    ) -> Result<Self> {
+        let prepared = shared.state().prepared.take();
+        let header = SegmentHeader {
+            log_id: shared.log_id,
+            base,
+            generation: shared.state().next_generation(),
+            nonce: match shared.has(Mutant::SameNonce) {
+                true => 0,
+                false => shared.host.env.random(),
+            },
+            prev,
+            floor,
+            created_at_ms: shared.host.env.now_ms(),
+        };
+        let start = start_mark(&header);
+        buf.extend_from_slice(&header.encode());
+        let (tmp, file, mode) = match prepared {
+            Some(p) => {
+                sometimes!(PreparedUsed);
+                (p.name, p.file, SyncMode::Data)
+            }
+            None => {
+                let tmp = shared.tmp_name("segment");
+                // Not garbage before it fails: the cleaner runs meanwhile.
+                let created = shared.dir.create_new(&tmp).await;
+                let file = created.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
+                if floor < base.prev() {
+                    let reserved = reserve(shared, &file).await;
+                    reserved.inspect_err(|_| shared.state().garbage.push(tmp.clone()))?;
+                }
+                (tmp, file, SyncMode::All)
+            }
+        };
+        let tmp = name_early(shared, tmp, &header.file_name()).await?;
+        Ok(NewSegment {
+            shared,
+            header,
+            tmp,
+            file,
+            mode,
+            frames: Frames {
+                seed: Seed::new(header.nonce),
+                floor,
+                end: start,
+                marks: Vec::new(),
+                buf,
+                ahead: Some(WriteAhead::new(start.offset, WRITE_BACK)),
+            },
+            places: Places::new(start),
+        })
     }
-    written.inspect_err(|_| {
+
+    fn give_up(&self) {
         sometimes!(SegmentGivenUp);
-        shared.state().garbage.push(tmp.clone());
-    })?;
-    let Frames { end, marks, .. } = group;
-    let durable =
-        shared.has(Mutant::DurableNotLowered) && end.index <= shared.state().durable_index;
-    if !durable && let Err(e) = file.sync(mode).await {
-        shared.poison();
-        return Err(e);
+        self.shared.state().garbage.push(self.tmp.clone());
     }
-    if let Err(e) = shared.dir.rename(&tmp, &name).await {
-        shared.state().garbage.push(tmp);
-        return Err(e);
+
+    /// Writes these entries behind the ones before.
+    pub async fn write(&mut self, entries: &[Entry]) -> Result<()> {
+        let written = self.frames.encode(&self.file, entries).await;
+        written.inspect_err(|_| self.give_up())?;
+        for mark in self.frames.marks.drain(..) {
+            self.places.push(mark);
+        }
+        Ok(())
     }
-    let promises = !(entries.is_empty() && shared.has(Mutant::TruncationNotDurable));
-    if promises && let Err(e) = shared.dir.sync().await {
-        shared.poison();
-        return Err(e);
+
+    /// Brings it into place. Its content is durable on return, and so is its name
+    /// if that is asked for.
+    pub async fn finish(mut self, durable_name: bool) -> Result<(SharedSegment, Mark)> {
+        let flushed = self.frames.flush(&self.file).await;
+        flushed.inspect_err(|_| self.give_up())?;
+        let NewSegment {
+            shared,
+            header,
+            tmp,
+            file,
+            ..
+        } = self;
+        let end = self.frames.end;
+        let is_empty = end.index == header.base;
+        let durable =
+            shared.has(Mutant::DurableNotLowered) && end.index <= shared.state().durable_index;
+        if !durable && let Err(e) = file.sync(self.mode).await {
+            shared.poison();
+            return Err(e);
+        }
+        let name = header.file_name();
+        if let Err(e) = shared.dir.rename(&tmp, &name).await {
+            shared.state().garbage.push(tmp);
+            return Err(e);
+        }
+        let promises = durable_name && !(is_empty && shared.has(Mutant::TruncationNotDurable));
+        if promises && let Err(e) = shared.dir.sync().await {
+            shared.poison();
+            return Err(e);
+        }
+        shared.observe(Event::SegmentCreated {
+            base: header.base,
+            generation: header.generation,
+        });
+        let file = file.renamed(shared.dir.join(&name));
+        let segment = Segment::of(header, file, self.places, shared.options.mutants);
+        Ok((Arc::new(segment), end))
     }
-    shared.observe(Event::SegmentCreated {
-        base,
-        generation: header.generation,
-    });
-    let segment = Segment::new(
-        header,
-        file.renamed(shared.dir.join(&name)),
-        shared.options.mutants,
-    );
-    segment.learn(&marks);
-    Ok((Arc::new(segment), end))
+}
+
+/// Space for a whole segment, as far as there is any: to find a place for each write
+/// costs a sixth of it, and a disk that is full is met here and by no sync.
+async fn reserve(shared: &Shared, file: &Handle) -> Result<()> {
+    match file.allocate(0, shared.options.segment_bytes).await {
+        Err(e) if !e.is_no_space() => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// The new segment takes over; what it hides is garbage from now on.

@@ -5,7 +5,8 @@ use crate::entry::Membership;
 use crate::ids::{Index, NUMBER_MAX, NodeId, Term};
 
 const MAGIC: &[u8; 8] = b"AFTIMSNP";
-pub(crate) const VERSION: u32 = 1;
+/// What is written; all of the format are read.
+const VERSION: u32 = 1;
 /// A membership's encoding is at most this long, in bytes.
 pub(crate) const MEMBERSHIP_BYTES_MAX: usize = 1 << 20;
 const CRC: u64 = 4;
@@ -48,7 +49,7 @@ impl Header {
 
     /// `Ok(None)`: not a header. `Err`: one of this newer version.
     pub fn decode(sector: &Sector) -> Result<Option<Self>, u32> {
-        let Some(mut get) = fields(sector, MAGIC, VERSION)? else {
+        let Some(mut get) = fields(sector, MAGIC)? else {
             return Ok(None);
         };
         let header = Header {

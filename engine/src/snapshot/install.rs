@@ -185,9 +185,11 @@ async fn finish(
 ) -> Result<Installed> {
     let last_index = writer.last_index();
     let last_term = writer.last_term();
-    // Drain: what was submitted before is in the log when the log is judged.
+    // Drain: what was submitted before is in the log when the log is judged, and
+    // durable, so that nothing is owed to a log that is gone.
     while !is_drained(shared)? {
         sometimes!(InstallWaited);
+        ask_for_sync(shared);
         lock(inbox).draining = true;
         turn().await;
     }
@@ -247,6 +249,15 @@ async fn finish(
     })
 }
 
+/// Asks for a sync of what was appended without one.
+fn ask_for_sync(shared: &Shared) {
+    let mut state = shared.state();
+    if state.queue.is_empty() && !state.writing {
+        state.enqueue(None, None, Vec::new(), true);
+    }
+}
+
+/// Whether nothing is left to be written, or to be synced.
 fn is_drained(shared: &Shared) -> Result<bool> {
     let state = shared.state();
     state.check_open()?;
@@ -255,7 +266,7 @@ fn is_drained(shared: &Shared) -> Result<bool> {
         // what takes it: give it back and begin again later.
         return Err(full.clone());
     }
-    Ok(state.queue.is_empty() && !state.writing)
+    Ok(state.queue.is_empty() && !state.writing && state.unsynced.is_empty())
 }
 
 fn lower_durable(shared: &Shared, to: Index) {
@@ -265,7 +276,8 @@ fn lower_durable(shared: &Shared, to: Index) {
 
 /// The log goes on, empty, behind the snapshot.
 fn discard_log(state: &mut State, last_index: Index, last_term: Term) {
-    assert!(state.queue.is_empty() && !state.writing, "drained above");
+    let drained = state.queue.is_empty() && !state.writing && state.unsynced.is_empty();
+    assert!(drained, "above");
     let names: Vec<_> = state.live.drain(..).map(|s| s.header.file_name()).collect();
     state.garbage.extend(names);
     state.replacements += 1;
@@ -276,5 +288,6 @@ fn discard_log(state: &mut State, last_index: Index, last_term: Term) {
     state.last_index = last_index;
     state.last_term = last_term;
     state.written_index = last_index;
+    state.settled_index = last_index;
     state.durable_index = last_index;
 }

@@ -30,7 +30,7 @@ mod save;
 mod writer;
 
 pub use format::{Header, decode_membership};
-pub(crate) use format::{VERSION, chunks_start, encode_membership};
+pub(crate) use format::{chunks_start, encode_membership};
 pub use install::{Install, Installed};
 pub use reader::SnapshotReader;
 pub use save::SnapshotSource;

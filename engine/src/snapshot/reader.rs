@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::format::{Header, VERSION, chunks_start, decode_membership};
+use super::format::{Header, chunks_start, decode_membership};
 use crate::bytes::SECTOR;
 use crate::entry::SnapshotMeta;
 use crate::error::{Corruption, Error, Result};
+use crate::format;
 use crate::fs::dir::{Dir, Handle};
 
 /// An open snapshot. Clones share it; it stays readable after it was replaced.
@@ -46,7 +47,7 @@ impl SnapshotReader {
                 return Err(Error::Version {
                     path: file.path().to_owned(),
                     found,
-                    known: VERSION,
+                    known: format::VERSION,
                 });
             }
         };

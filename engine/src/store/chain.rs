@@ -51,6 +51,7 @@ mod tests {
                 generation,
                 nonce: 0,
                 prev: Link::default(),
+                floor: Index(base - 1),
                 created_at_ms: 0,
             })
             .collect();

@@ -26,9 +26,10 @@ pub(crate) use chain::hide;
 pub(crate) use open::{LOCK, continues};
 pub use read::LogScan;
 pub use report::Report;
-pub(crate) use state::{Active, Command, Shared, State};
+pub(crate) use state::{Active, Shared, State};
 pub use status::Status;
 pub(crate) use survey::survey;
+pub(crate) use tail::is_link_to;
 
 use crate::entry::{Entry, HardState, SnapshotMeta};
 use crate::error::{Error, Result};
@@ -67,6 +68,10 @@ pub struct Options {
     /// may vote twice in a term, and nothing that it hears from others later
     /// proves that it did not.
     pub accept_bad_slot: bool,
+    /// Data that [`Store::submit_unsynced`] may leave unsynced, in bytes: with more,
+    /// the writer syncs all of it. After a crash recovery writes as much again: so
+    /// long an open takes, and so much space on the disk.
+    pub unsynced_bytes: u64,
     pub mutants: Mutants,
 }
 
@@ -79,6 +84,7 @@ impl Default for Options {
             trail_entries: 0,
             commit_hint_every: 0,
             accept_bad_slot: false,
+            unsynced_bytes: 256 << 20,
             mutants: Mutants::NONE,
         }
     }
@@ -137,6 +143,29 @@ impl Store {
     /// covers. [`Error::Io`] or [`Error::Corrupt`] if the term before entries
     /// that replace others can't be read.
     pub fn submit(&self, batch: Batch) -> Result<Ticket> {
+        self.hand_in(batch, true)
+    }
+
+    /// As [`Store::submit`], for entries that nobody waits for: the writer writes
+    /// them, but leaves the sync to the next batch that was submitted otherwise (an
+    /// empty one will do), to entries that replace others, or to
+    /// [`Options::unsynced_bytes`]. [`Store::persisted`] reaches the ticket then.
+    /// [`Store::written`] does before, when they are in the file.
+    ///
+    /// A power cut leaves the log up to some entry between the last one that is
+    /// durable and the last one that was written.
+    ///
+    /// # Errors
+    /// As for [`Store::submit`].
+    pub fn submit_unsynced(&self, entries: Vec<Entry>) -> Result<Ticket> {
+        let batch = Batch {
+            hard_state: None,
+            entries,
+        };
+        self.hand_in(batch, false)
+    }
+
+    fn hand_in(&self, batch: Batch, synced: bool) -> Result<Ticket> {
         let mut term_before = None;
         if let Some(first) = batch.entries.first() {
             term_before = match self.term(first.index.prev()) {
@@ -166,9 +195,14 @@ impl Store {
         if let Some(from) = truncate_from {
             state.replacements += 1;
             state.cut_tail(from);
+            state.settled_index = state.settled_index.min(from.prev());
             if !self.shared.has(Mutant::DurableNotLowered) {
                 state.durable_index = state.durable_index.min(from.prev());
             }
+        }
+        if !synced {
+            // The writer would be kept from its work by it.
+            state.trim_tail(self.shared.options.cache_bytes);
         }
         if let Some(last) = batch.entries.last() {
             state.last_index = last.index;
@@ -179,7 +213,7 @@ impl Store {
         if let Some(hard_state) = batch.hard_state {
             state.hard_state = hard_state;
         }
-        let ticket = self.enqueue(&mut state, batch.hard_state, truncate_from, batch.entries);
+        let ticket = state.enqueue(batch.hard_state, truncate_from, batch.entries, synced);
         drop(state);
         if let Some(hard_state) = batch.hard_state {
             self.shared
@@ -218,6 +252,7 @@ impl Store {
         if truncates {
             state.replacements += 1;
             state.cut_tail(from);
+            state.settled_index = state.settled_index.min(from.prev());
             state.durable_index = state.durable_index.min(from.prev());
             state.last_index = from.prev();
             state.last_term = last_term;
@@ -226,30 +261,12 @@ impl Store {
             term: last_term,
             vote: None,
         });
-        let ticket = self.enqueue(&mut state, back, truncates.then_some(from), Vec::new());
+        let ticket = state.enqueue(back, truncates.then_some(from), Vec::new(), true);
         drop(state);
         if truncates {
             self.shared.observe(Event::TruncateRequested { from });
         }
         Ok(ticket)
-    }
-
-    fn enqueue(
-        &self,
-        state: &mut State,
-        hard_state: Option<HardState>,
-        truncate_from: Option<Index>,
-        entries: Vec<Entry>,
-    ) -> Ticket {
-        let ticket = state.next_ticket;
-        state.next_ticket += 1;
-        state.queue.push_back(Command {
-            ticket,
-            hard_state,
-            truncate_from,
-            entries,
-        });
-        ticket
     }
 
     fn check_entries(&self, state: &State, entries: &[Entry]) -> Result<()> {
@@ -277,6 +294,12 @@ impl Store {
     /// The highest ticket that is durable, with all before it.
     pub fn persisted(&self) -> Ticket {
         self.shared.state().persisted
+    }
+
+    /// The highest ticket that is written, with all before it, though perhaps not
+    /// synced: see [`Store::submit_unsynced`].
+    pub fn written(&self) -> Ticket {
+        self.shared.state().written
     }
 
     /// Another one than before: a segment was begun.

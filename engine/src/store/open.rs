@@ -1,8 +1,9 @@
 //! Recovery: look, decide, make durable, act.
 //!
 //! 1. **Look**, without changing anything: the hard state, the snapshot's
-//!    header, the segments' headers, the records of the last live segment. A
-//!    read error fails the open; it is never taken for a bad record.
+//!    header, the segments' headers, the records of the last live segment (and of
+//!    those before it that no header says were durable). A read error fails the
+//!    open; it is never taken for a bad record.
 //! 2. **Decide** which segments count and where the log ends. A broken chain
 //!    above the snapshot, or a bad record that was durable, is corruption:
 //!    refuse, name the file and the offset, change nothing.
@@ -20,19 +21,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::chain::hide;
-use super::tail::{Tail, make_durable, read_tail};
+use super::tail::{make_durable, read_tail};
 use super::{Options, Report, Shared, State};
 use crate::bytes::SECTOR;
 use crate::commit_hint;
 use crate::error::{Corruption, Error, Result};
 use crate::event::{Event, Phase};
+use crate::format;
 use crate::fs::Advice;
 use crate::fs::dir::{Dir, FREED, Handle};
 use crate::hard_state::{self, HardStateFile};
 use crate::host::Host;
-use crate::ids::{Index, Term};
+use crate::ids::Index;
 use crate::log::pins::Pins;
 use crate::log::segment::{self, Segment, SegmentHeader, SharedSegment};
+use crate::log::unsynced::Unsynced;
 use crate::mutant::{Mutant, Mutants};
 use crate::snapshot::{self, SnapshotReader};
 use crate::sometimes::sometimes;
@@ -49,7 +52,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     let lock = dir.lock(LOCK).await?;
     let names = dir.list().await?;
     let found = look(&host, &dir, &names, &options, &mut report).await?;
-    let live = follow(
+    let chain = follow(
         &host,
         &dir,
         found.segments,
@@ -58,15 +61,8 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         &mut report,
     )
     .await?;
-    let mut tail = match live.last() {
-        Some(last) => read_tail(&host, last, &options, &mut report).await?,
-        None => Tail::default(),
-    };
-
-    let (last_index, last_term) = match live.last() {
-        Some(_) => (tail.end.index.prev(), tail.end.prev_term),
-        None => (Index(0), Term(0)),
-    };
+    let tail = read_tail(&host, chain, &options, &mut report).await?;
+    let (last_index, last_term) = (tail.end.index.prev(), tail.end.prev_term);
     let log_id = found.hard_state.current.log_id;
     let covered = found.snapshot.as_ref().map(|s| s.meta().last_index);
     let end = last_index.max(covered.unwrap_or_default());
@@ -83,9 +79,12 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         replacements: 0,
         pins: Pins::default(),
         persisted: 0,
+        written: 0,
         durable_index: last_index,
         written_index: last_index,
-        live,
+        settled_index: last_index,
+        unsynced: Unsynced::default(),
+        live: tail.live.clone(),
         active: None,
         hard_state_file: found.hard_state,
         snapshot: found.snapshot,
@@ -102,7 +101,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         stalled: None,
         poisoned: false,
     };
-    let mut unproven = std::mem::take(&mut tail.unproven);
+    let mut copied = tail.unproven();
     if let Some(meta) = &snapshot_meta
         && last_index < meta.last_index
         && !options.mutants.has(Mutant::StartsAtOne)
@@ -120,11 +119,12 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
                 ),
             );
         }
-        unproven.clear();
+        copied = None;
         state.last_index = meta.last_index;
         state.last_term = meta.last_term;
         state.durable_index = meta.last_index;
         state.written_index = meta.last_index;
+        state.settled_index = meta.last_index;
     }
     let hard_state = state.hard_state;
     let shared = Shared {
@@ -144,7 +144,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
     }
     let surplus = limit_garbage(&shared, &report.garbage).await?;
     report.garbage.extend(unfinished.cloned());
-    make_durable(&shared, unproven, &tail, &mut report).await?;
+    make_durable(&shared, copied, &tail, &mut report).await?;
     let mut file = shared.state().hard_state_file.clone();
     if file.is_new() {
         sometimes!(BirthCutShort, names.iter().any(|n| n == hard_state::NAME));
@@ -349,12 +349,24 @@ async fn read_header(
         Err(found) => Err(Error::Version {
             path: file.path().to_owned(),
             found,
-            known: segment::VERSION,
+            known: format::VERSION,
         }),
     }
 }
 
-/// The live chain, oldest first; all else goes to the garbage.
+/// The live segments that continue each other.
+#[derive(Default)]
+pub(super) struct Followed {
+    /// Oldest first.
+    pub live: Vec<SharedSegment>,
+    /// What a segment would have followed that is not there: a tail that was never
+    /// synced, and is torn off.
+    pub torn: Vec<SharedSegment>,
+    /// Some header knew everything up to here to be durable.
+    pub floor: Index,
+}
+
+/// The live chain; all else goes to the garbage.
 pub(super) async fn follow(
     host: &Host,
     dir: &Dir,
@@ -362,7 +374,7 @@ pub(super) async fn follow(
     snapshot: &Option<SnapshotReader>,
     mutants: Mutants,
     report: &mut Report,
-) -> Result<Vec<SharedSegment>> {
+) -> Result<Followed> {
     let snapshot_end = snapshot.as_ref().map_or(Index(0), |s| s.meta().last_index);
     let headers: Vec<_> = segments.iter().map(|s| s.header).collect();
     let min_generation = snapshot.as_ref().map_or(0, SnapshotReader::min_generation);
@@ -383,12 +395,15 @@ pub(super) async fn follow(
         report.garbage.push(headers[i].file_name());
     }
     let mut live: Vec<_> = chain.live.iter().map(|&i| segments[i].clone()).collect();
+    let floor = live.iter().map(|s| s.header.floor).max();
+    let floor = floor.unwrap_or_default();
     for pair in live.windows(2) {
         let link = pair[1].header.prev.end.saturating_sub(4);
         pair[0].file.advise(Advice::WillRead, link, 4);
     }
     // From the newest back, as far as each segment is continued by the next.
     let mut first = live.len();
+    let mut torn = Vec::new();
     while first > 0 {
         let Some(next) = live.get(first) else {
             first -= 1; // the newest one
@@ -398,7 +413,13 @@ pub(super) async fn follow(
             first -= 1;
             continue;
         }
-        if next.header.base.prev() > snapshot_end || mutants.has(Mutant::GapRefused) {
+        let before = next.header.base.prev();
+        if before > snapshot_end && before > floor {
+            // Nobody was told that what is missing was there.
+            torn.splice(..0, live.drain(first..));
+            continue;
+        }
+        if before > snapshot_end || mutants.has(Mutant::GapRefused) {
             return Err(corrupt(
                 &live[first - 1].file,
                 next.header.prev.end,
@@ -420,16 +441,20 @@ pub(super) async fn follow(
         && oldest.header.base.prev() > snapshot_end
         && !mutants.has(Mutant::GapAccepted)
     {
-        return Err(Error::Corrupt {
-            path: dir.path().to_owned(),
-            offset: 0,
-            what: Corruption::Gap {
-                from: snapshot_end.next(),
-                to: oldest.header.base.prev(),
-            },
-        });
+        let before = oldest.header.base.prev();
+        if before <= floor {
+            return Err(Error::Corrupt {
+                path: dir.path().to_owned(),
+                offset: 0,
+                what: Corruption::Gap {
+                    from: snapshot_end.next(),
+                    to: before,
+                },
+            });
+        }
+        torn.splice(..0, live.drain(..));
     }
-    Ok(live)
+    Ok(Followed { live, torn, floor })
 }
 
 /// Whether `next` was begun where `segment` ends (or was cut).

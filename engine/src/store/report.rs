@@ -21,6 +21,9 @@ pub struct Report {
     pub commit_hint: Index,
     /// The log was cut here: file and offset of the first bad record.
     pub torn_tail: Option<(PathBuf, u64)>,
+    /// Whole segments behind that, oldest first: no sync had covered what they follow,
+    /// and it is not there. A new segment hides them.
+    pub torn_segments: Vec<String>,
     /// The cut could also be a durable record that rotted: the node should not
     /// vote before it caught up (Protocol-Aware Recovery, FAST'18). Said until
     /// something was appended.

@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::ids::{Index, Term};
 use crate::log::pins::Pins;
 use crate::log::segment::{Mark, Prepared, SharedSegment};
+use crate::log::unsynced::Unsynced;
 use crate::mutant::Mutant;
 use crate::snapshot::SnapshotReader;
 
@@ -66,6 +67,8 @@ pub(crate) struct Command {
     /// Everything from here on is replaced.
     pub truncate_from: Option<Index>,
     pub entries: Vec<Entry>,
+    /// Somebody wants it to be durable.
+    pub synced: bool,
 }
 
 /// The segment that the writer appends to.
@@ -94,9 +97,15 @@ pub(crate) struct State {
 
     // --- what the disk has
     pub persisted: Ticket,
+    /// As `persisted`, but the sync may be missing.
+    pub written: Ticket,
     pub durable_index: Index,
     /// The last index in the segments.
     pub written_index: Index,
+    /// The same, less what a batch in the queue replaces.
+    pub settled_index: Index,
+    /// What lies between `durable_index` and `written_index`.
+    pub unsynced: Unsynced,
     /// In order of base and of generation. Each is visible up to the next one's base.
     pub live: Vec<SharedSegment>,
     /// `None`: the next append begins a new segment.
@@ -153,15 +162,36 @@ impl State {
         self.replaced.extend(self.snapshot.replace(snapshot));
     }
 
+    /// Hands something to the writer.
+    pub fn enqueue(
+        &mut self,
+        hard_state: Option<HardState>,
+        truncate_from: Option<Index>,
+        entries: Vec<Entry>,
+        synced: bool,
+    ) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.queue.push_back(Command {
+            ticket,
+            hard_state,
+            truncate_from,
+            entries,
+            synced,
+        });
+        ticket
+    }
+
     pub fn next_generation(&mut self) -> u64 {
         self.generation += 1;
         self.generation
     }
 
-    /// Drops cached entries up to `written` (which the segments have), oldest
-    /// first, until their data fits in `limit` bytes.
-    pub fn trim_tail(&mut self, limit: usize, written: Index) {
-        while self.tail_bytes > limit && self.tail.front().is_some_and(|e| e.index <= written) {
+    /// Drops cached entries that the segments have, oldest first, until their data
+    /// fits in `limit` bytes.
+    pub fn trim_tail(&mut self, limit: usize) {
+        let settled = self.settled_index;
+        while self.tail_bytes > limit && self.tail.front().is_some_and(|e| e.index <= settled) {
             if let Some(entry) = self.tail.pop_front() {
                 self.tail_bytes -= entry.data.len();
             }

@@ -17,6 +17,8 @@ pub struct Status {
     pub garbage: usize,
     /// Batches that the writer has yet to begin with.
     pub queued: usize,
+    /// Data of written entries that are not durable, in bytes.
+    pub unsynced_bytes: u64,
     /// Data of the newest entries in memory, in bytes.
     pub cached_bytes: usize,
     /// Readers of the log that keep something from being purged.
@@ -38,6 +40,7 @@ impl Status {
             segments: state.live.len(),
             garbage: state.garbage.len(),
             queued: state.queue.len(),
+            unsynced_bytes: state.unsynced.bytes(),
             cached_bytes: state.tail_bytes,
             readers: state.pins.len(),
             is_prepared: state.prepared.is_some(),

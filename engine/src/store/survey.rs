@@ -2,7 +2,7 @@
 //! with the very code of [`super::open`], and change nothing.
 
 use super::open::{follow, look, read_hint};
-use super::tail::{Tail, read_tail};
+use super::tail::read_tail;
 use super::{Options, Report};
 use crate::error::Result;
 use crate::fs::dir::Dir;
@@ -17,7 +17,7 @@ pub(crate) async fn survey(host: &Host, dir: &Dir, names: &[String]) -> Result<R
     let found = look(host, dir, names, &options, &mut report).await?;
     let snapshot = found.snapshot.as_ref().map(|s| s.meta().clone());
     let end = snapshot.as_ref().map_or(Index(0), |meta| meta.last_index);
-    let live = follow(
+    let chain = follow(
         host,
         dir,
         found.segments,
@@ -26,20 +26,19 @@ pub(crate) async fn survey(host: &Host, dir: &Dir, names: &[String]) -> Result<R
         &mut report,
     )
     .await?;
-    let tail = match live.last() {
-        Some(last) => read_tail(host, last, &options, &mut report).await?,
-        None => Tail::default(),
-    };
+    let tail = read_tail(host, chain, &options, &mut report).await?;
     report.last_index = tail.end.index.prev();
-    report.first_index = live
+    report.first_index = tail
+        .live
         .first()
         .map_or(report.last_index.next(), |s| s.header.base);
     if report.last_index < end {
-        let covered = live.iter().map(|s| s.header.file_name());
+        let covered = tail.live.iter().map(|s| s.header.file_name());
         report.garbage.extend(covered);
         report.last_index = end;
         report.first_index = end.next();
     }
+    (report.garbage).extend_from_slice(&report.torn_segments);
     let log_id = found.hard_state.current.log_id;
     read_hint(host, dir, names, log_id, report.last_index, &mut report).await?;
     report.hard_state = found.hard_state.current.hard_state;

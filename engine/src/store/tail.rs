@@ -1,36 +1,47 @@
-//! Where the log ends: reading the last segment to its end, telling a torn tail
-//! from a durable record that went bad, and writing again what nothing proves to be
-//! durable.
+//! Where the log ends: reading the last segment to its end (and those before it that
+//! nothing proves to be durable), telling a torn tail from a durable record that went
+//! bad, and writing again what is not proven.
 
-use std::collections::VecDeque;
-
-use super::open::corrupt;
+use super::open::{Followed, corrupt};
 use super::{Active, Options, Report, Shared};
 use crate::bytes::first_nonzero;
-use crate::entry::Entry;
 use crate::error::{Corruption, Result};
 use crate::fs::SyncMode;
 use crate::host::Host;
 use crate::ids::Index;
 use crate::log::record::{self, HEADER, RecordHeader, Seed};
 use crate::log::scan::{Scan, Scanned};
-use crate::log::segment::{self, Link, Mark, Segment};
-use crate::log::writer::{create_segment, link_before, publish_segment};
+use crate::log::segment::{self, Link, Mark, Segment, SegmentHeader, SharedSegment, start_mark};
+use crate::log::writer::{NewSegment, link_before, publish_segment};
 use crate::mutant::{Mutant, Mutants};
 use crate::sometimes::sometimes;
 
 /// Bytes read at once.
 const READ: u64 = 1 << 20;
+/// Data in memory while it is copied, in bytes.
+const COPIED: usize = 1 << 20;
 
-/// The end of the log, as the last live segment has it.
+/// The end of the log, as its segments have it.
 #[derive(Default)]
 pub(super) struct Tail {
-    /// Records that are there but not proven durable, each with its place.
-    pub unproven: VecDeque<(Mark, Entry)>,
-    /// Behind the last record.
+    /// The live segments, up to the one in which the log ends.
+    pub live: Vec<SharedSegment>,
+    /// Those behind it, which no sync had covered.
+    pub torn: Vec<SharedSegment>,
+    /// Behind the last record; its default if there is no segment.
     pub end: Mark,
+    /// Everything up to here was durable before this open.
+    proven: Index,
     /// A planted bug goes on here, in the recovered segment.
     pub resume: Option<Mark>,
+}
+
+impl Tail {
+    /// The first record that is there, but not proven durable.
+    pub fn unproven(&self) -> Option<Index> {
+        let first = self.proven.next();
+        (first < self.end.index).then_some(first)
+    }
 }
 
 /// Planted bugs: where appends go on in a segment of `len` bytes.
@@ -49,51 +60,58 @@ fn resume_in_place(mutants: Mutants, end: Mark, len: u64) -> Option<Mark> {
 
 pub(super) async fn read_tail(
     host: &Host,
-    last: &Segment,
+    chain: Followed,
     options: &Options,
     report: &mut Report,
 ) -> Result<Tail> {
-    let len = last.file.len().await?;
-    let mut scan = Scan::new(&last.header);
-    scan.trusting = options.mutants.has(Mutant::AcceptTornRecord);
-    // What stands before a segment was durable before it got its name.
-    let mut proven = last.header.base.prev();
-    let mut unproven: VecDeque<(Mark, Entry)> = VecDeque::new();
-    loop {
-        let at = scan.next;
-        match scan.step(len) {
-            Scanned::Record(header) => {
-                last.learn(&[scan.next]);
-                proven = proven.max(header.sync_floor);
-                unproven.push_back((at, scan.entry(&header)));
-                while unproven.front().is_some_and(|(_, e)| e.index <= proven) {
-                    unproven.pop_front();
-                }
-            }
-            Scanned::Need(n) => {
-                let want = (len - at.offset).min(READ).max(n as u64);
-                let (offset, buf) = scan.space(want as usize);
-                let asked = buf.len();
-                let got = last.file.read(buf, offset).await?;
-                if got < asked && offset + (got as u64) < len {
-                    // Shorter than its own length: the disk does not say why.
-                    return Err(corrupt(&last.file, offset, Corruption::DurableRecord));
-                }
-                scan.filled(got);
-            }
-            Scanned::End => break,
-        }
+    let Followed {
+        mut live,
+        mut torn,
+        floor,
+    } = chain;
+    let mutants = options.mutants;
+    let Some(mut at) = live.len().checked_sub(1) else {
+        return no_tail(host, torn, report).await;
+    };
+    let unproven = (live.windows(2)).position(|pair| pair[1].header.base.prev() > floor);
+    if let Some(first) = unproven
+        && !mutants.has(Mutant::ChecksLastSegment)
+    {
+        sometimes!(UnprovenSegments);
+        report.decide(
+            &*host.env,
+            format!("durable up to {floor}; what follows was not synced before its segment ended"),
+        );
+        at = first;
     }
-    let end = scan.next;
-    let behind = look_behind(last, end, len).await?;
+    // What stands before a segment was durable before it got its name, unless its
+    // header says otherwise.
+    let mut proven = match mutants.has(Mutant::ChecksLastSegment) {
+        true => live[at].header.base.prev(),
+        // A snapshot stands in for what came before the first segment.
+        false => floor.max(live[0].header.base.prev()),
+    };
+    let (end, len) = loop {
+        let next = live.get(at + 1).map(|next| next.header);
+        let (end, len) = read_records(&live[at], next, mutants, &mut proven).await?;
+        match next {
+            Some(next) if is_link_to(&next.prev, end) && end.index == next.base => at += 1,
+            _ => break (end, len),
+        }
+    };
+    torn.splice(..0, live.drain(at + 1..));
+    let last = &live[at];
     let name = last.header.file_name();
-    let refused = options.mutants.has(Mutant::TornTailRefused) && !behind.is_clean;
-    let was_durable = behind.floor >= end.index && !options.mutants.has(Mutant::CutDurableRecord);
+    let behind = look_behind(last, end, len).await?;
+    let known = behind.floor.max(floor).max(floor_in(&torn).await?);
+    let is_clean = behind.is_clean && torn.is_empty();
+    let refused = mutants.has(Mutant::TornTailRefused) && !is_clean;
+    let was_durable = known >= end.index && !mutants.has(Mutant::CutDurableRecord);
     if was_durable || refused {
         // Something written later knew this record to be durable.
         return Err(corrupt(&last.file, end.offset, Corruption::DurableRecord));
     }
-    if behind.is_clean {
+    if is_clean {
         report.decide(
             &*host.env,
             format!("{name}: ends cleanly at {}", end.index.prev()),
@@ -108,11 +126,14 @@ pub(super) async fn read_tail(
         );
         sometimes!(TornTailCut);
         report.torn_tail = Some((last.file.path().to_owned(), end.offset));
-        report.ambiguous_tail = !options.mutants.has(Mutant::SilentTornTail);
+        report.ambiguous_tail = !mutants.has(Mutant::SilentTornTail);
     }
+    tell_torn(host, &torn, report);
     // An earlier recovery cut the tail, and nothing was appended since: nobody
     // may have heard of it.
-    if last.header.prev.doubtful && proven < last.header.base {
+    let cut = |s: &&SharedSegment| s.header.prev.doubtful && proven < s.header.base;
+    if let Some(segment) = live.iter().find(cut) {
+        let name = segment.header.file_name();
         sometimes!(CutTailFoundAgain);
         report.decide(
             &*host.env,
@@ -121,12 +142,97 @@ pub(super) async fn read_tail(
         report.ambiguous_tail = true;
     }
     report.proven_index = proven;
-    let resume = resume_in_place(options.mutants, end, len);
     Ok(Tail {
-        unproven,
+        resume: resume_in_place(mutants, end, len),
+        live,
+        torn,
         end,
-        resume,
+        proven,
     })
+}
+
+/// No segment is left, but perhaps torn ones whose predecessors are not there.
+async fn no_tail(host: &Host, torn: Vec<SharedSegment>, report: &mut Report) -> Result<Tail> {
+    if let Some(first) = torn.first() {
+        let to = floor_in(&torn).await?;
+        if to >= first.header.base {
+            let from = first.header.base;
+            return Err(corrupt(&first.file, 0, Corruption::Gap { from, to }));
+        }
+        report.torn_tail = Some((first.file.path().to_owned(), 0));
+        report.ambiguous_tail = true;
+    }
+    tell_torn(host, &torn, report);
+    Ok(Tail {
+        torn,
+        ..Tail::default()
+    })
+}
+
+fn tell_torn(host: &Host, torn: &[SharedSegment], report: &mut Report) {
+    for segment in torn {
+        sometimes!(TornSegmentsCut);
+        let name = segment.header.file_name();
+        report.decide(
+            &*host.env,
+            format!("{name}: never synced, and what it follows is not there: torn off"),
+        );
+        report.torn_segments.push(name);
+    }
+}
+
+/// Whether a segment that says this begins where the records end.
+pub(crate) fn is_link_to(link: &Link, end: Mark) -> bool {
+    let found = (end.offset, end.prev_crc, end.prev_term);
+    (link.end, link.crc, link.term) == found
+}
+
+/// Reads a segment up to the first record that is bad, or to where `next` goes on:
+/// the place behind the last good one, and the file's length. `proven` rises with what
+/// the records know to be durable.
+async fn read_records(
+    segment: &Segment,
+    next: Option<SegmentHeader>,
+    mutants: Mutants,
+    proven: &mut Index,
+) -> Result<(Mark, u64)> {
+    let len = segment.file.len().await?;
+    // Behind that there may be what a full disk left of a group.
+    let read_to = next.map_or(len, |next| next.prev.end.min(len));
+    let mut scan = Scan::new(&segment.header);
+    scan.trusting = mutants.has(Mutant::AcceptTornRecord);
+    loop {
+        let at = scan.next;
+        match scan.step(read_to) {
+            Scanned::Record(header) => {
+                segment.learn(&[scan.next]);
+                *proven = header.sync_floor.max(*proven);
+            }
+            Scanned::Need(n) => {
+                let want = (read_to - at.offset).min(READ).max(n as u64);
+                let (offset, buf) = scan.space(want as usize);
+                let asked = buf.len();
+                let got = segment.file.read(buf, offset).await?;
+                if got < asked && offset + (got as u64) < len {
+                    // Shorter than its own length: the disk does not say why.
+                    return Err(corrupt(&segment.file, offset, Corruption::DurableRecord));
+                }
+                scan.filled(got);
+            }
+            Scanned::End => return Ok((at, len)),
+        }
+    }
+}
+
+/// The highest sync floor of any record in these segments that is right by itself.
+async fn floor_in(segments: &[SharedSegment]) -> Result<Index> {
+    let mut floor = Index(0);
+    for segment in segments {
+        let len = segment.file.len().await?;
+        let behind = look_behind(segment, start_mark(&segment.header), len).await?;
+        floor = floor.max(behind.floor);
+    }
+    Ok(floor)
 }
 
 /// What lies behind the last good record.
@@ -203,10 +309,11 @@ fn makes_room(shared: &Shared) -> bool {
     !unlinked.is_empty() && !poisoned
 }
 
-/// Writes the records that are not proven durable again, into a new segment.
+/// Writes what is not proven durable again, from `first` on, into a new segment; in any
+/// case one that hides what was torn off.
 pub(super) async fn make_durable(
     shared: &Shared,
-    unproven: VecDeque<(Mark, Entry)>,
+    first: Option<Index>,
     tail: &Tail,
     report: &mut Report,
 ) -> Result<()> {
@@ -218,60 +325,88 @@ pub(super) async fn make_durable(
         shared.state().active = Some(Active { segment, end });
         return Ok(());
     }
-    let Some(&(first, _)) = unproven.front() else {
+    let to = shared.state().last_index;
+    let first = first.or((!tail.torn.is_empty()).then(|| to.next()));
+    let Some(from) = first.filter(|_| !shared.has(Mutant::RecoverWithoutCopy)) else {
         return Ok(());
     };
-    if shared.has(Mutant::RecoverWithoutCopy) {
-        return Ok(());
+    sometimes!(TailCopied, from <= to);
+    if from <= to {
+        report.decide(
+            &*shared.host.env,
+            match from == to {
+                true => format!("{from} is not proven durable: written again"),
+                false => format!("{from}..{to} are not proven durable: written again"),
+            },
+        );
     }
-    let Some(last) = last else {
-        unreachable!("the records were read from the last segment");
-    };
-    let before = if first.index == last.header.base {
-        last.header.prev
-    } else {
-        Link {
-            term: first.prev_term,
-            generation: last.header.generation,
-            end: first.offset,
-            crc: first.prev_crc,
-            doubtful: false,
-        }
-    };
     let link = Link {
         doubtful: report.ambiguous_tail,
-        ..before
+        ..link_at(shared, from)?
     };
-    sometimes!(TailCopied);
-    let entries: Vec<Entry> = unproven.into_iter().map(|(_, entry)| entry).collect();
-    let (from, to) = (first.index, tail.end.index.prev());
-    report.decide(
-        &*shared.host.env,
-        match from == to {
-            true => format!("{from} is not proven durable: written again"),
-            false => format!("{from}..{to} are not proven durable: written again"),
-        },
-    );
     let whole = match shared.has(Mutant::CopyInPieces) {
-        true => 1,
-        false => entries.len(),
+        true => from.min(to),
+        false => to,
     };
-    let (copied, rest) = entries.split_at(whole);
-    let mut frames = Vec::new();
-    let created = create_segment(shared, first.index, link, copied, &mut frames).await;
-    let (segment, end) = match created {
+    let copied = match copy(shared, tail, from, whole, link).await {
         Err(e) if e.is_no_space() && makes_room(shared) => {
-            frames.clear();
-            create_segment(shared, first.index, link, copied, &mut frames).await?
+            copy(shared, tail, from, whole, link).await
         }
-        created => created?,
+        copied => copied,
     };
     // Whole and durable: appends may go on in it.
-    report.garbage.extend(publish_segment(shared, segment, end));
-    if let Some(next) = rest.first() {
-        let link = link_before(shared, next.index)?;
-        let (segment, end) = create_segment(shared, next.index, link, rest, &mut frames).await?;
-        report.garbage.extend(publish_segment(shared, segment, end));
+    let (segment, end) = copied?;
+    let several = last.is_some_and(|last| from < last.header.base);
+    let mut hidden = publish_segment(shared, segment, end);
+    if whole < to {
+        let link = link_before(shared, whole.next())?;
+        let (segment, end) = copy(shared, tail, whole.next(), to, link).await?;
+        hidden.extend(publish_segment(shared, segment, end));
     }
+    if several {
+        // Else each open would write as much again.
+        sometimes!(TailCopySealed);
+        let link = link_before(shared, to.next())?;
+        let (segment, end) = copy(shared, tail, to.next(), to, link).await?;
+        publish_segment(shared, segment, end);
+    }
+    report.garbage.extend(hidden);
+    (report.garbage).extend_from_slice(&report.torn_segments);
     Ok(())
+}
+
+/// What a segment that begins at `base` has to name as the record before.
+fn link_at(shared: &Shared, base: Index) -> Result<Link> {
+    let same = {
+        let state = shared.state();
+        let mut live = state.live.iter();
+        live.find(|s| s.header.base == base).map(|s| s.header.prev)
+    };
+    match same {
+        // The segment before may be gone.
+        Some(link) => Ok(link),
+        None => link_before(shared, base),
+    }
+}
+
+/// The records `from..=to` in a new segment, which is durable on return.
+async fn copy(
+    shared: &Shared,
+    tail: &Tail,
+    from: Index,
+    to: Index,
+    link: Link,
+) -> Result<(SharedSegment, Mark)> {
+    let mut frames = Vec::new();
+    let mut new = NewSegment::begin(shared, from, link, from.prev(), &mut frames).await?;
+    let mut next = from;
+    while next <= to {
+        let after = tail.live.partition_point(|s| s.header.base <= next);
+        let (segment, behind) = (&tail.live[after - 1], tail.live.get(after));
+        let end = behind.map_or(to, |s| s.header.base.prev().min(to));
+        let entries = segment.read(next, end, COPIED)?;
+        next = next + entries.len() as u64;
+        new.write(&entries).await?;
+    }
+    new.finish(true).await
 }

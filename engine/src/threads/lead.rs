@@ -30,7 +30,7 @@ fn hand_on(shared: &Shared, store: &Store, writer: Writer, full: bool, own: Opti
     let woken = {
         let mut state = shared.lock();
         state.full = full;
-        let mut woken = state.publish(store.persisted());
+        let mut woken = state.publish(store.persisted(), store.written());
         // The next segment is prepared while this one is still empty.
         let generation = store.generation();
         if state.generation != generation {
@@ -60,10 +60,11 @@ fn hand_on(shared: &Shared, store: &Store, writer: Writer, full: bool, own: Opti
     }
 }
 
-/// Until something is durable, or nothing goes on. Whether the disk is full.
+/// Until a group is written, and synced if somebody wants that, or nothing goes on.
+/// Whether the disk is full.
 fn write_group(store: &Store, writer: &mut Writer) -> Result<bool> {
-    let before = store.persisted();
-    while store.persisted() == before {
+    let before = store.written();
+    while store.written() == before {
         match writer.step()? {
             Step::Ran => {}
             Step::Idle => return Ok(false),
@@ -74,14 +75,14 @@ fn write_group(store: &Store, writer: &mut Writer) -> Result<bool> {
 }
 
 impl State {
-    /// This much is durable. Whom to wake for it.
-    pub(super) fn publish(&mut self, persisted: Ticket) -> Vec<Arc<Condvar>> {
+    /// So much is durable, and so much is written. Whom to wake for it.
+    pub(super) fn publish(&mut self, persisted: Ticket, written: Ticket) -> Vec<Arc<Condvar>> {
         assert!(persisted >= self.persisted, "tickets never go back");
         self.persisted = persisted;
-        self.submitted = self.submitted.max(persisted);
+        self.submitted = self.submitted.max(written);
         while let Some((_, bytes)) = self
             .in_flight
-            .pop_front_if(|(ticket, _)| *ticket <= persisted)
+            .pop_front_if(|(ticket, _)| *ticket <= written)
         {
             self.in_flight_bytes -= bytes;
         }
@@ -103,7 +104,7 @@ mod tests {
         state.in_flight.extend([(1, 10), (2, 20), (3, 30)]);
         state.in_flight_bytes = 60;
         state.waiting.extend(wakers.clone());
-        let woken = state.publish(2);
+        let woken = state.publish(2, 2);
         assert_eq!((state.persisted, state.in_flight_bytes), (2, 30));
         assert_eq!(state.in_flight, [(3, 30)]);
         assert!(Arc::ptr_eq(&state.waiting[0].1, &wakers[2].1));

@@ -59,10 +59,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::entry::SnapshotMeta;
+use crate::entry::{Entry, SnapshotMeta};
 use crate::error::{Error, Op, Result};
 use crate::ids::Index;
 use crate::job::Step;
+use crate::raft::LogView;
 use crate::store::{Batch, Install, Installed, Preparer, SnapshotSource, Store, Ticket, Writer};
 
 pub use env::SystemEnv;
@@ -77,6 +78,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Data handed over but not durable yet, in bytes: [`Threads::append`] waits
 /// while there is more, so that a slow disk does not fill the memory.
 const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
+/// The same where no sync is asked for: what is written soon is in the processor's
+/// cache still.
+const UNWRITTEN_BYTES_MAX: usize = 2 << 20;
 /// The background thread looks for work after so many bytes of data; waking it
 /// for every batch would cost the log thread more than the work is worth.
 const LOOK_EVERY_BYTES: usize = 1 << 20;
@@ -104,6 +108,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     submitted: Ticket,
+    /// The last one whose batch brings a sync about, or is to.
+    synced: Ticket,
     persisted: Ticket,
     /// Who takes it brings the next group to the disk, and puts it back. Empty
     /// also until the first segment is prepared.
@@ -115,7 +121,8 @@ struct State {
     waiting: Vec<(Ticket, Arc<Condvar>)>,
     /// Those who wait for room.
     blocked: usize,
-    /// Batches that are not durable yet, with their size in bytes.
+    /// Batches that are not durable yet, with their size in bytes; or not written, if
+    /// that is all that was asked for.
     in_flight: VecDeque<(Ticket, usize)>,
     in_flight_bytes: usize,
     /// Handed over since the background thread was woken last.
@@ -146,6 +153,7 @@ impl Threads {
             let mut state = threads.shared.lock();
             state.persisted = threads.store.persisted();
             state.submitted = state.persisted;
+            state.synced = state.persisted;
             state.look = true;
         }
         let (shared, store) = (threads.shared.clone(), threads.store.clone());
@@ -192,16 +200,42 @@ impl Threads {
     /// it wakes nobody, so nothing is written before somebody waits.
     pub fn queue(&self, batch: Batch) -> Result<Ticket> {
         let bytes = batch.entries.iter().map(|entry| entry.data.len()).sum();
-        let replaces = batch
-            .entries
-            .first()
-            .is_some_and(|first| first.index <= crate::raft::LogView::last_index(&self.store));
-        self.submit(bytes, replaces, |store| store.submit(batch))
+        let replaces = self.replaces(&batch.entries);
+        self.submit(bytes, replaces, true, |store| store.submit(batch))
+    }
+
+    /// Hands entries over that nobody waits for: they are written soon, and synced
+    /// with the next batch that is appended otherwise, by [`Threads::sync`], by a
+    /// [`Threads::wait`] for this ticket or a later one, by [`Threads::close`], or when
+    /// there are more of them than [`unsynced_bytes`](crate::store::Options). For
+    /// loading a log in bulk: see [`Store::submit_unsynced`] for what a crash leaves.
+    ///
+    /// Blocks and fails as [`Threads::append`].
+    pub fn append_unsynced(&self, entries: Vec<Entry>) -> Result<Ticket> {
+        let bytes = entries.iter().map(|entry| entry.data.len()).sum();
+        let replaces = self.replaces(&entries);
+        let ticket = self.submit(bytes, replaces, false, |store| {
+            store.submit_unsynced(entries)
+        })?;
+        self.shared.log.notify_one();
+        Ok(ticket)
+    }
+
+    /// Blocks until all that was handed over is durable.
+    ///
+    /// Fails as [`Threads::wait`].
+    pub fn sync(&self) -> Result<()> {
+        let submitted = self.shared.lock().submitted;
+        self.wait(submitted)
+    }
+
+    fn replaces(&self, entries: &[Entry]) -> bool {
+        (entries.first()).is_some_and(|first| first.index <= self.store.last_index())
     }
 
     /// Drops the suffix from `from` on; durable as with [`Threads::append`].
     pub fn truncate_suffix(&self, from: Index) -> Result<Ticket> {
-        let ticket = self.submit(0, true, |store| store.truncate_suffix(from))?;
+        let ticket = self.submit(0, true, true, |store| store.truncate_suffix(from))?;
         self.shared.log.notify_one();
         Ok(ticket)
     }
@@ -211,10 +245,15 @@ impl Threads {
         &self,
         bytes: usize,
         look: bool,
+        synced: bool,
         submit: impl FnOnce(&Store) -> Result<Ticket>,
     ) -> Result<Ticket> {
         let mut state = self.shared.lock();
-        while state.failure.is_none() && state.in_flight_bytes > IN_FLIGHT_BYTES_MAX {
+        let limit = match synced {
+            true => IN_FLIGHT_BYTES_MAX,
+            false => UNWRITTEN_BYTES_MAX,
+        };
+        while state.failure.is_none() && state.in_flight_bytes > limit {
             // Perhaps nobody waits for what is queued.
             self.shared.log.notify_one();
             state.blocked += 1;
@@ -227,6 +266,9 @@ impl Threads {
         // Under the lock, so that tickets enter the queue in order.
         let ticket = submit(&self.store)?;
         state.submitted = ticket;
+        if synced {
+            state.synced = ticket;
+        }
         state.in_flight.push_back((ticket, bytes));
         state.in_flight_bytes += bytes;
         state.unseen_bytes += bytes;
@@ -253,6 +295,9 @@ impl Threads {
             }
             if let Some(failure) = &state.failure {
                 return Err(failure.clone());
+            }
+            if state.synced < ticket {
+                state.ask_for_sync(&self.store)?;
             }
             if !state.full
                 && let Some(writer) = state.seat.take()
@@ -325,7 +370,15 @@ impl Threads {
     }
 
     fn end(&mut self) -> Vec<std::thread::Result<()>> {
-        self.shared.lock().closing = true;
+        {
+            let mut state = self.shared.lock();
+            state.closing = true;
+            if state.synced < state.submitted
+                && let Err(failure) = state.ask_for_sync(&self.store)
+            {
+                state.failure.get_or_insert(failure);
+            }
+        }
         self.shared.log.notify_all();
         self.shared.background.notify_all();
         self.handles.drain(..).map(JoinHandle::join).collect()
@@ -360,6 +413,13 @@ impl Shared {
 }
 
 impl State {
+    /// A batch without entries: what is unsynced becomes durable with it.
+    fn ask_for_sync(&mut self, store: &Store) -> Result<()> {
+        self.submitted = store.submit(Batch::default())?;
+        self.synced = self.submitted;
+        Ok(())
+    }
+
     fn look_around(&mut self, shared: &Shared) {
         self.look = true;
         self.unseen_bytes = 0;
@@ -451,10 +511,14 @@ fn log_thread(shared: &Shared, store: &Store) -> Result<()> {
 
 /// Before anything is written: a segment that was not prepared grows with each
 /// append, and each sync then pays for a change of the file's size as well, up
-/// to the next roll. A full disk or a close comes first.
+/// to the next roll. A full disk or a close comes first, and so does who wants no sync.
 fn prepare_first(shared: &Shared, preparer: &mut Preparer) -> Result<()> {
     preparer.begin();
-    while preparer.has_work() && !shared.lock().is_over() {
+    let is_wanted = || {
+        let state = shared.lock();
+        !state.is_over() && state.submitted == state.synced
+    };
+    while preparer.has_work() && is_wanted() {
         if preparer.step()? != Step::Ran {
             break;
         }

@@ -414,6 +414,7 @@ fn the_numbers_of_a_header_have_limits() {
             generation: 2,
             nonce: 7,
             prev: Link::default(),
+            floor: Index(2),
             created_at_ms: 0,
         };
         let sector = with_number(header.encode(), at, number);
@@ -425,6 +426,9 @@ fn the_numbers_of_a_header_have_limits() {
         assert!(least == 0 || !segment(at, 0));
         assert!(!segment(at, MAX + 1) && !segment(at, u64::MAX));
     }
+    // Two records lie before the base.
+    let unproven = |count: u64| segment(76, count);
+    assert!(unproven(0) && unproven(2) && !unproven(3) && !unproven(u64::from(u32::MAX)));
     let slot = |number: u64| {
         let slot = headed(vec![0; SECTOR], b"AFTIM-HS");
         Slot::decode(&with_number(slot, 24, number))

@@ -116,14 +116,20 @@ impl Text<'_> {
 
     fn segment(&mut self, len: u64, segment: &SegmentFile) -> Result<(), Error> {
         let says = match segment.header.good() {
-            Some(header) => format!(
-                "base {}, generation {}, after a record of term {} at {} of generation {}",
-                header.base,
-                header.generation,
-                header.prev.term,
-                header.prev.end,
-                header.prev.generation,
-            ),
+            Some(header) => {
+                let floor = match header.floor < header.base.prev() {
+                    true => format!(", durable up to {}", header.floor),
+                    false => String::new(),
+                };
+                format!(
+                    "base {}, generation {}, after a record of term {} at {} of generation {}{floor}",
+                    header.base,
+                    header.generation,
+                    header.prev.term,
+                    header.prev.end,
+                    header.prev.generation,
+                )
+            }
             None => format!("header: {}", state(&segment.header)),
         };
         let word = segment_state(segment.state);

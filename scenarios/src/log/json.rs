@@ -146,6 +146,8 @@ struct SegmentFields {
     prev_term: Number,
     prev_generation: Number,
     prev_end: Number,
+    /// The highest index known to be durable when this was written.
+    floor: Number,
     created_at_ms: i64,
     log_id: String,
 }
@@ -158,6 +160,7 @@ impl<'a> SegmentItem<'a> {
             prev_term: Number(header.prev.term.0),
             prev_generation: Number(header.prev.generation),
             prev_end: Number(header.prev.end),
+            floor: Number(header.floor.0),
             created_at_ms: header.created_at_ms,
             log_id: hex(header.log_id),
         };

@@ -42,6 +42,7 @@ impl Action {
             Action::Jump { .. } => "jump",
             Action::Store(op) => match op {
                 StoreOp::Append { .. } => "append",
+                StoreOp::Sync => "sync",
                 StoreOp::Truncate { .. } => "truncate",
                 StoreOp::HardState { .. } => "hard_state",
                 StoreOp::Save { .. } => "save",
@@ -129,7 +130,7 @@ impl Action {
                 }
                 Ok(())
             }
-            Action::Store(StoreOp::Append { entries }) => {
+            Action::Store(StoreOp::Append { entries, .. }) => {
                 let follows =
                     |a: &StoreEntry, b: &StoreEntry| b.index == a.index.next() && b.term >= a.term;
                 if let Some(pair) = entries.windows(2).find(|pair| !follows(&pair[0], &pair[1])) {
@@ -248,7 +249,9 @@ pub(super) fn store_actions() -> Vec<Action> {
     [
         StoreOp::Append {
             entries: Vec::new(),
+            unsynced: false,
         },
+        StoreOp::Sync,
         StoreOp::Truncate { from: start },
         StoreOp::HardState {
             term: Term(0),
@@ -485,7 +488,10 @@ impl Line for StoreOp {
     fn visit<V: Visit>(&mut self, v: &mut V) -> Result<(), V::Error> {
         let position = 1..=POSITION_MAX;
         match self {
-            StoreOp::Append { entries } => v.words("entry", entries),
+            StoreOp::Append { entries, unsynced } => {
+                v.flag("unsynced", unsynced)?;
+                v.words("entry", entries)
+            }
             StoreOp::Truncate { from } => {
                 v.must("from")?;
                 v.number("from", &mut from.0, position)
@@ -544,7 +550,8 @@ impl Line for StoreOp {
             StoreOp::Clean { background } | StoreOp::Prepare { background } => {
                 v.flag("background", background)
             }
-            StoreOp::Wait
+            StoreOp::Sync
+            | StoreOp::Wait
             | StoreOp::Kill
             | StoreOp::Restart
             | StoreOp::Space

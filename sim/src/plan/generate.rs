@@ -144,6 +144,10 @@ fn generate_store(seed: u64) -> Plan {
     let cluster = draw_cluster(&mut SimRng::new(seed, "plan/cluster"), 1);
     let commit_hint_every = draw_at_times(seed, "plan/commit-hint", &[1, 1, 4]);
     let direct = draw_direct(seed);
+    let mut rng = SimRng::new(seed, "plan/unsynced");
+    let unsynced = rng
+        .chance(ratio(1, 3))
+        .then(|| *rng.pick(&[600, 6000, 65_536, 65_536]));
     Plan {
         scenario: STORE.to_string(),
         seed,
@@ -154,6 +158,7 @@ fn generate_store(seed: u64) -> Plan {
             cache_bytes: cluster.cache_bytes,
             trail_entries: draw_at_times(seed, "plan/trail", &[1, 3, 20]),
             commit_hint_every,
+            unsynced_bytes: unsynced.unwrap_or(Cluster::default().unsynced_bytes),
             ..Cluster::default()
         },
         net: Net::default(),
@@ -163,7 +168,7 @@ fn generate_store(seed: u64) -> Plan {
             ..Disk::default()
         },
         workload: Workload::default(),
-        steps: store::draw(seed, commit_hint_every > 0, direct),
+        steps: store::draw(seed, commit_hint_every > 0, direct, unsynced.is_some()),
     }
 }
 
@@ -198,6 +203,7 @@ fn draw_cluster(rng: &mut SimRng, nodes: u32) -> Cluster {
         cache_bytes: *rng.pick(&[0, 512, 4096, 65_536]),
         trail_entries: 0,
         commit_hint_every: 0,
+        unsynced_bytes: Cluster::default().unsynced_bytes,
         append_bytes_max: *rng.pick(&[256, 1024, 4096, 16_384]),
         inflight_max: *rng.pick(&[1, 2, 4, 8, 16]),
         snapshot_every: rng.between(20, 200),

@@ -62,6 +62,8 @@ pub struct Cluster {
     pub trail_entries: u64,
     /// Entries between two commit hints; 0: none.
     pub commit_hint_every: u64,
+    /// Data that one store may leave unsynced, in bytes. Replicas sync all they write.
+    pub unsynced_bytes: u64,
     pub append_bytes_max: u64,
     pub inflight_max: u32,
     /// Entries applied between two snapshots.
@@ -277,10 +279,13 @@ pub enum Ask {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreOp {
     /// Submits one batch, and waits for it. A first index at or below the last
-    /// one replaces the suffix.
+    /// one replaces the suffix. `unsynced`: it is only to be written.
     Append {
         entries: Vec<StoreEntry>,
+        unsynced: bool,
     },
+    /// Makes durable what was appended without a sync.
+    Sync,
     /// Drops the suffix from `from` on.
     Truncate {
         from: Index,

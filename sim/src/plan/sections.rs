@@ -28,6 +28,7 @@ impl Default for Cluster {
             cache_bytes: 65_536,
             trail_entries: 0,
             commit_hint_every: 0,
+            unsynced_bytes: 65_536,
             append_bytes_max: 4096,
             inflight_max: 8,
             snapshot_every: 100,
@@ -58,6 +59,7 @@ impl Line for Cluster {
         v.number("trail_entries", &mut self.trail_entries, 0..=1_000_000)?;
         let commit_hint_every = &mut self.commit_hint_every;
         v.number("commit_hint_every", commit_hint_every, 0..=1_000_000)?;
+        v.number("unsynced_bytes", &mut self.unsynced_bytes, 0..=64 << 20)?;
         v.key("heal", &mut self.heal)?;
         v.key("drift", &mut self.drift)
     }

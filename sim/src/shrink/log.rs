@@ -61,7 +61,7 @@ pub(super) fn lower(failed: &RunReport) -> Vec<Plan> {
 /// Without the step, and the next append where it began.
 fn without(plan: &Plan, at: usize) -> Option<Plan> {
     let first = match &plan.steps[at].action {
-        Action::Store(StoreOp::Append { entries }) => entries.first()?.index.0,
+        Action::Store(StoreOp::Append { entries, .. }) => entries.first()?.index.0,
         Action::Store(StoreOp::Install { .. }) => end_of_log(&plan.steps[..at]) + 1,
         _ => return None,
     };
@@ -76,7 +76,7 @@ fn without(plan: &Plan, at: usize) -> Option<Plan> {
 /// The last index after these steps, as far as they say.
 fn end_of_log(steps: &[Step]) -> u64 {
     let ends = steps.iter().rev().find_map(|step| match &step.action {
-        Action::Store(StoreOp::Append { entries }) => entries.last().map(|entry| entry.index),
+        Action::Store(StoreOp::Append { entries, .. }) => entries.last().map(|entry| entry.index),
         Action::Store(StoreOp::Install { last, .. }) => Some(*last),
         _ => None,
     });
@@ -141,21 +141,21 @@ fn move_up(steps: &mut [Step], first: u64, by: u64) {
 
 fn entries(step: &Step) -> Option<&[StoreEntry]> {
     match &step.action {
-        Action::Store(StoreOp::Append { entries }) => Some(entries),
+        Action::Store(StoreOp::Append { entries, .. }) => Some(entries),
         _ => None,
     }
 }
 
 fn entries_mut(step: &mut Step) -> Option<&mut Vec<StoreEntry>> {
     match &mut step.action {
-        Action::Store(StoreOp::Append { entries }) => Some(entries),
+        Action::Store(StoreOp::Append { entries, .. }) => Some(entries),
         _ => None,
     }
 }
 
 fn step_indexes(step: &mut Step) -> Vec<&mut Index> {
     match &mut step.action {
-        Action::Store(StoreOp::Append { entries }) => {
+        Action::Store(StoreOp::Append { entries, .. }) => {
             entries.iter_mut().map(|entry| &mut entry.index).collect()
         }
         Action::Store(
@@ -169,7 +169,7 @@ fn step_indexes(step: &mut Step) -> Vec<&mut Index> {
 
 fn step_terms(step: &mut Step) -> Vec<&mut Term> {
     match &mut step.action {
-        Action::Store(StoreOp::Append { entries }) => {
+        Action::Store(StoreOp::Append { entries, .. }) => {
             entries.iter_mut().map(|entry| &mut entry.term).collect()
         }
         Action::Store(StoreOp::HardState { term, .. } | StoreOp::Install { term, .. }) => {

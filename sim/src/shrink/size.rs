@@ -38,7 +38,7 @@ fn weight(action: &Action) -> u64 {
     let quantities = action.quantities().into_iter();
     let numbers: u64 = quantities.map(|quantity| quantity.value).sum();
     let rest = match action {
-        Action::Store(StoreOp::Append { entries }) => entries.iter().map(entry).sum(),
+        Action::Store(StoreOp::Append { entries, .. }) => entries.iter().map(entry).sum(),
         _ => 0,
     };
     numbers + rest + super::fates::weight(action) + super::details::weight(action)

@@ -55,6 +55,7 @@ pub(crate) fn store_options(plan: &Plan, mutant: Option<&MutantInfo>) -> Options
         commit_hint_every: cluster.commit_hint_every,
         // What it reports is judged.
         accept_bad_slot: true,
+        unsynced_bytes: cluster.unsynced_bytes,
         mutants: mutant.map(|m| m.engine()).unwrap_or_default(),
     }
 }

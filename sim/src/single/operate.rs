@@ -19,7 +19,21 @@ type Applies = Result<(), &'static str>;
 impl Single {
     pub(super) fn operate(&mut self, at: usize, op: StoreOp) -> Applies {
         match op {
-            StoreOp::Append { entries } => {
+            StoreOp::Append {
+                entries,
+                unsynced: true,
+            } => {
+                let from = entries.first().map_or(Index(0), |e| e.index);
+                let entries: Vec<_> = entries.iter().map(entry).collect();
+                self.replaceable(from)?;
+                self.submit(|store| {
+                    Ok(Wanted {
+                        written: store.submit_unsynced(entries)?,
+                        ..Wanted::default()
+                    })
+                })?;
+            }
+            StoreOp::Append { entries, .. } => {
                 let from = entries.first().map_or(Index(0), |e| e.index);
                 let batch = Batch {
                     hard_state: None,
@@ -36,6 +50,13 @@ impl Single {
                     })
                 })?;
             }
+            StoreOp::Sync => self.submit(|store| {
+                Ok(Wanted {
+                    ticket: store.submit(Batch::default())?,
+                    durable: Some(store.last_index()),
+                    ..Wanted::default()
+                })
+            })?,
             StoreOp::Truncate { from } => {
                 self.replaceable(from)?;
                 self.submit(|store| {

@@ -18,6 +18,8 @@ use crate::disk::{FaultKind, OpOutcome, OpRecord};
 #[derive(Default)]
 pub(super) struct Wanted {
     pub ticket: Ticket,
+    /// At least in the file.
+    pub written: Ticket,
     /// Durable up to here.
     pub durable: Option<Index>,
     /// Nothing from here on is left.
@@ -33,6 +35,13 @@ impl Wanted {
             return Some(format!(
                 "the writer is done, and of batch {} only {persisted} is persisted",
                 self.ticket
+            ));
+        }
+        let written = store.written();
+        if written < self.written {
+            return Some(format!(
+                "the writer is done, and of batch {} only {written} is written",
+                self.written
             ));
         }
         let durable = [store.durable_index(), said.durable_index()];

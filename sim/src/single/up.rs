@@ -93,6 +93,8 @@ impl Up {
                 None => Ok(Step::Idle),
             },
             Task::Install => match self.install.as_mut() {
+                // It waits for a sync.
+                Some(install) if !install.has_work() => self.writer.step(),
                 Some(install) => match install.step() {
                     Ok(_) if install.outcome().is_none() => Ok(Step::Ran),
                     ended => {

@@ -421,6 +421,7 @@ impl Bytes {
             proven_index,
             commit_hint,
             torn_tail,
+            torn_segments,
             ambiguous_tail,
             bad_hard_state_slot,
             garbage,
@@ -436,6 +437,7 @@ impl Bytes {
             b.bytes(path.as_os_str().as_encoded_bytes());
             b.u64(*offset);
         });
+        self.list(torn_segments, |b, name| b.str(name));
         self.bool(*ambiguous_tail);
         self.bool(*bad_hard_state_slot);
         self.list(garbage, |b, name| b.str(name));

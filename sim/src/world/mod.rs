@@ -471,6 +471,7 @@ impl<S: Subject> World<S> {
                 trail_entries: cluster.trail_entries,
                 commit_hint_every: cluster.commit_hint_every,
                 accept_bad_slot: false,
+                unsynced_bytes: cluster.unsynced_bytes,
                 mutants,
             },
             election_ticks: cluster.election_ticks,

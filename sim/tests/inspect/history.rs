@@ -119,6 +119,8 @@ fn live(store: &Store, mut committed: u64, rng: &mut SimRng) -> Result<()> {
     let mut preparer = store.preparer();
     let mut hinter = store.hinter();
     let mut term = store.hard_state().term.0.max(1);
+    // Of ten appends in a life, so many are not synced.
+    let unsynced = *rng.pick(&[0, 0, 7, 10]);
     for _ in 0..rng.between(1, 25) {
         let (first, last) = (store.first_index().0, store.last_index().0);
         let snapshot = store.snapshot().map_or(0, |s| s.last_index.0);
@@ -126,6 +128,10 @@ fn live(store: &Store, mut committed: u64, rng: &mut SimRng) -> Result<()> {
         store.hint_commit(Index(committed));
         while hinter.step()? == Step::Ran {}
         match rng.below(12) {
+            0..6 if rng.below(10) < unsynced => {
+                let entries = entries(store, last + 1, rng.between(1, 6), term);
+                store.submit_unsynced(entries)?;
+            }
             0..6 => append(store, last + 1, rng.between(1, 6), term)?,
             6 | 7 if last > committed => {
                 term += 1;
@@ -160,6 +166,8 @@ fn live(store: &Store, mut committed: u64, rng: &mut SimRng) -> Result<()> {
                 let mut install = store.install(meta(term, upto));
                 install.push(0, vec![upto as u8; rng.below(2000) as usize], true);
                 while install.outcome().is_none() {
+                    // It waits for a sync at times.
+                    drain(&mut writer)?;
                     install.step()?;
                 }
             }
@@ -172,13 +180,17 @@ fn live(store: &Store, mut committed: u64, rng: &mut SimRng) -> Result<()> {
 }
 
 fn append(store: &Store, from: u64, count: u64, term: u64) -> Result<()> {
-    let before = store.term(Index(from - 1)).map_or(term, |before| before.0);
-    let term = term.max(before);
     store.submit(Batch {
         hard_state: None,
-        entries: (from..from + count).map(|i| entry(term, i)).collect(),
+        entries: entries(store, from, count, term),
     })?;
     Ok(())
+}
+
+fn entries(store: &Store, from: u64, count: u64, term: u64) -> Vec<Entry> {
+    let before = store.term(Index(from - 1)).map_or(term, |before| before.0);
+    let term = term.max(before);
+    (from..from + count).map(|i| entry(term, i)).collect()
 }
 
 fn drain(writer: &mut Writer) -> Result<()> {

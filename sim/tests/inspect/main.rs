@@ -166,6 +166,8 @@ fn repair(disk: &SimFs, backup: &str) -> Result<Repair> {
 fn mends(disk: &SimFs, verified: &Verified, what: &str) -> Repair {
     let (before, contents) = open(disk);
     let mended = disk.fork();
+    // What no sync had covered may go with the power whatever is mended.
+    mended.power_cut(&Fates::KeepAll);
     let files = |disk: &SimFs, dir: &str| {
         let mut files = disk.cached_files();
         files.retain(|name, _| name.starts_with(dir) && !name.ends_with("LOCK"));

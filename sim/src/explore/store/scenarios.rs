@@ -38,6 +38,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "group",
     "roll",
     "direct",
+    "unsynced",
     "truncate",
     "truncate-across",
     "snapshot",

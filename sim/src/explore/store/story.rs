@@ -57,6 +57,7 @@ fn life(entry: Option<StoreEntry>) -> Vec<StoreOp> {
     debug_assert_eq!((OPEN, APPEND), (0, 1));
     ops.extend(entry.map(|entry| StoreOp::Append {
         entries: vec![entry],
+        unsynced: false,
     }));
     ops
 }

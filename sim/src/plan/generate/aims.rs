@@ -119,6 +119,12 @@ const APPEND: &[Aim] = &[
     any(2),
     any(5),
 ];
+/// Of several segments, and their names.
+const SYNC: &[Aim] = &[
+    aim(OpKind::Sync, "*", 3),
+    aim(OpKind::SyncDir, "*", 1),
+    any(4),
+];
 const HARD_STATE: &[Aim] = &[
     aim(OpKind::Write, "hardstate", 1),
     aim(OpKind::Sync, "hardstate", 1),
@@ -141,6 +147,7 @@ const OTHER: &[Aim] = &[any(3)];
 pub(super) fn of_work(op: &StoreOp) -> &'static [Aim] {
     match op {
         StoreOp::Append { .. } | StoreOp::Truncate { .. } => APPEND,
+        StoreOp::Sync => SYNC,
         StoreOp::HardState { .. } => HARD_STATE,
         StoreOp::Save { .. } | StoreOp::Install { .. } => SNAPSHOT,
         StoreOp::Clean { .. } => CLEAN,

@@ -51,7 +51,7 @@ const FAULTS: [Fault; 6] = [
 ];
 
 /// The steps of `seed`.
-pub(super) fn draw(seed: u64, commits: bool, direct: bool) -> Vec<Step> {
+pub(super) fn draw(seed: u64, commits: bool, direct: bool, unsynced: bool) -> Vec<Step> {
     let mut rng = SimRng::new(seed, "plan/store");
     let mut faults: Vec<Fault> = FAULTS
         .into_iter()
@@ -73,10 +73,12 @@ pub(super) fn draw(seed: u64, commits: bool, direct: bool) -> Vec<Step> {
         term: 2,
         terms: BTreeMap::new(),
         last: 0,
+        synced: 0,
         applied: 0,
         vote_term: 0,
         commits: commits.then(|| SimRng::new(seed, "plan/store/commit")),
         reads: None,
+        leaves: unsynced.then(|| SimRng::new(seed, "plan/store/unsynced")),
         prepares: direct.then(|| SimRng::new(seed, "plan/store/prepare")),
     };
     let mut reads = SimRng::new(seed, "plan/store/read");
@@ -128,8 +130,11 @@ struct Drawer {
     term: u64,
     /// Of the entries that are surely there.
     terms: BTreeMap<u64, u64>,
-    /// The last index that is surely there, in the log or the snapshot.
+    /// The last index that is surely there, in the log or the snapshot, unless the
+    /// store is closed.
     last: u64,
+    /// The last one that is so even then.
+    synced: u64,
     /// What is applied is never replaced.
     applied: u64,
     vote_term: u64,
@@ -137,6 +142,8 @@ struct Drawer {
     commits: Option<SimRng>,
     /// For a seed that reads its log, at leisure at times.
     reads: Option<SimRng>,
+    /// For a seed that does not sync each append.
+    leaves: Option<SimRng>,
     /// For a disk that writes through: only into what was prepared.
     prepares: Option<SimRng>,
 }
@@ -148,6 +155,8 @@ enum Then {
     Log {
         from: u64,
         entries: Vec<(u64, u64)>,
+        /// And all before them, durably.
+        synced: bool,
     },
     Applied(u64),
     /// The leader's snapshot, and whether the log behind it stays.
@@ -165,6 +174,14 @@ impl Drawer {
     /// Terms are even: an odd one is that of a leader who did not get far.
     fn new_term(&mut self) {
         self.term += 2;
+    }
+
+    /// Before what rests on all that is there.
+    fn settle(&mut self) {
+        if self.synced < self.last {
+            self.synced = self.last;
+            self.push(StoreOp::Sync);
+        }
     }
 
     fn work(&mut self) {
@@ -206,10 +223,10 @@ impl Drawer {
     /// What is surely there may be committed, and is applied then.
     fn commit(&mut self) {
         if let Some(rng) = &mut self.commits
-            && self.last > self.applied
+            && self.synced > self.applied
             && rng.chance(ratio(1, 3))
         {
-            let upto = rng.between(self.applied + 1, self.last);
+            let upto = rng.between(self.applied + 1, self.synced);
             self.applied = upto;
             self.push(StoreOp::Commit { upto: Index(upto) });
         }
@@ -219,10 +236,19 @@ impl Drawer {
     fn take(&mut self, then: Then) {
         match then {
             Then::Nothing => {}
-            Then::Log { from, entries } => {
+            Then::Log {
+                from,
+                entries,
+                synced,
+            } => {
+                // What replaces anything is synced.
+                let synced = synced || from <= self.last;
                 self.terms.split_off(&from);
                 self.last = entries.last().map_or(from - 1, |(index, _)| *index);
                 self.terms.extend(entries);
+                if synced {
+                    self.synced = self.last;
+                }
             }
             Then::Applied(upto) => self.applied = self.applied.max(upto),
             Then::Installed { last, keeps } => {
@@ -230,6 +256,7 @@ impl Drawer {
                     self.terms.clear();
                     self.last = last;
                 }
+                self.synced = self.last;
                 self.applied = self.applied.max(last);
             }
         }
@@ -242,6 +269,7 @@ impl Drawer {
             Then::Log { from, .. } => {
                 self.terms.split_off(&from);
                 self.last = self.last.min(from - 1);
+                self.synced = self.synced.min(self.last);
             }
             Then::Applied(upto) => self.applied = self.applied.max(upto),
             // Done again: one that is there already changes nothing.
@@ -263,11 +291,23 @@ impl Drawer {
                 self.new_term();
                 let entries = Vec::new();
                 let op = StoreOp::Truncate { from: Index(from) };
-                (op, Then::Log { from, entries })
+                let synced = true;
+                (
+                    op,
+                    Then::Log {
+                        from,
+                        entries,
+                        synced,
+                    },
+                )
             }
             16..19 => self.hard_state(),
             19..22 if self.can_save() => self.save(),
             22..25 => self.install(),
+            27 if self.synced < self.last => {
+                self.synced = self.last;
+                (StoreOp::Sync, Then::Nothing)
+            }
             25..28 if self.rng.below(self.clean_every) == 0 => {
                 let background = self.rng.chance(ratio(1, 4));
                 (StoreOp::Clean { background }, Then::Nothing)
@@ -320,11 +360,14 @@ impl Drawer {
                 bytes: hash(&[self.seed, term, index]) % (self.bytes_max + 1),
             })
             .collect();
+        let leaves = self.leaves.as_mut();
+        let unsynced = leaves.is_some_and(|rng| rng.chance(ratio(5, 6)));
         let then = Then::Log {
             from,
             entries: names,
+            synced: !unsynced,
         };
-        (StoreOp::Append { entries }, then)
+        (StoreOp::Append { entries, unsynced }, then)
     }
 
     fn hard_state(&mut self) -> (StoreOp, Then) {
@@ -353,6 +396,7 @@ impl Drawer {
     }
 
     fn save(&mut self) -> (StoreOp, Then) {
+        self.settle();
         let upto = self.rng.between(self.applied + 1, self.last);
         let op = StoreOp::Save {
             upto: Index(upto),
@@ -364,6 +408,9 @@ impl Drawer {
 
     fn install(&mut self) -> (StoreOp, Then) {
         let inside = self.last > self.applied && self.rng.chance(ratio(2, 3));
+        if inside {
+            self.settle();
+        }
         let last = match inside {
             true => self.rng.between(self.applied + 1, self.last),
             // Ahead of the log, with a gap or without.
@@ -588,6 +635,12 @@ impl Drawer {
     /// Opens the store, at times with the power going in the middle of it, and
     /// in the middle of the open after that.
     fn reopen(&mut self) {
+        if self.synced < self.last {
+            // Some of it may be there, or nothing.
+            self.last = self.synced;
+            self.terms.split_off(&(self.last + 1));
+            self.new_term();
+        }
         while self.rng.chance(ratio(1, 4)) {
             let op = match self.rng.below(4) {
                 0 => {

@@ -56,7 +56,7 @@ fn a_drawn_plan_for_one_store_reads_back() {
         assert_eq!(generate("store", seed), Ok(plan.clone()), "seed {seed}");
         names.extend(plan.steps.iter().map(|step| step.action.name()));
     }
-    assert_eq!(names.len(), 22, "{names:?}");
+    assert_eq!(names.len(), 23, "{names:?}");
 }
 
 #[test]

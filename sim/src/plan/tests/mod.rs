@@ -56,7 +56,8 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
             (first..).zip(entries).map(entry).collect()
         });
     prop_oneof![
-        entries.prop_map(|entries| StoreOp::Append { entries }),
+        (entries, any::<bool>())
+            .prop_map(|(entries, unsynced)| StoreOp::Append { entries, unsynced }),
         position
             .clone()
             .prop_map(|from| StoreOp::Truncate { from: Index(from) }),
@@ -101,6 +102,7 @@ fn store_op() -> impl Strategy<Value = StoreOp> {
         bytes.prop_map(|bytes| StoreOp::Full { bytes }),
         damage().prop_map(StoreOp::Damage),
         sample::select(vec![
+            StoreOp::Sync,
             StoreOp::Wait,
             StoreOp::Kill,
             StoreOp::Restart,

@@ -152,7 +152,9 @@ fn a_store_plan_has_actions_of_its_own() {
          s26 fail op=sync:log-* nth=1 fault=erofs\n\
          s27 fail op=rename:snapshot nth=2 fault=eio-done\n\
          s28 fail op=sync nth=1 fault=lost\n\
-         s29 fail op=sync:hardstate nth=1 fault=misdirected";
+         s29 fail op=sync:hardstate nth=1 fault=misdirected\n\
+         s30 append unsynced 1/1:24 1/2:0\n\
+         s31 sync";
     let text = format!("plan 1\nscenario store\nseed 0x7\ncluster segment_bytes=1024\n{steps}");
     check(&text, &text);
 }
@@ -167,7 +169,7 @@ fn the_defaults_of_version_1() {
         "nodes=3 spares=0 tick_ms=10 election_ticks=15 heartbeat_ticks=3 segment_bytes=4096 \
          chunk_bytes=1024 cache_bytes=65536 append_bytes_max=4096 inflight_max=8 \
          snapshot_every=100 duration_ms=20000 converge_ms=10000 trail_entries=0 \
-         commit_hint_every=0 heal=all drift=0/1"
+         commit_hint_every=0 unsynced_bytes=65536 heal=all drift=0/1"
     );
     assert_eq!(
         fields::print(&plan.net).join(" "),

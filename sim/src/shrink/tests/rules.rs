@@ -111,7 +111,7 @@ fn what_follows_in_a_log_moves_up() {
         let mut last = 0;
         plan.steps.iter().any(|step| match &step.action {
             crate::plan::Action::Store(op) => match op {
-                crate::plan::StoreOp::Append { entries } => {
+                crate::plan::StoreOp::Append { entries, .. } => {
                     if entries[0].index.0 <= last + 1 {
                         last = entries.iter().map(|e| e.index.0).max().unwrap_or(0);
                     }
