@@ -16,6 +16,7 @@ const BATCH: usize = 64;
 /// Reads by number in a round.
 const READS: u64 = 20_000;
 const SYNCED: &str = "raw_segbuf, synced";
+const UNSYNCED: &str = "ours, unsynced";
 const NAMES: [&str; 4] = ["raw_segbuf", "ours", "raft-engine, prefilled", "commitlog"];
 
 pub fn run(name: &str, settings: &Settings) -> Result<()> {
@@ -29,6 +30,7 @@ fn make(name: &str, dir: &Path) -> Result<Box<dyn Log>> {
     Ok(match name {
         SYNCED => Box::new(RawSegments::synced(dir)),
         "ours" => Box::new(Ours::open(dir)?),
+        UNSYNCED => Box::new(Ours::unsynced(dir)?),
         "raft-engine, prefilled" => Box::new(RaftEngine::open(dir)?),
         "commitlog" => Box::new(Commitlog::open(dir)?),
         _ => Box::new(RawSegments::new(dir)),
@@ -49,20 +51,23 @@ pub fn fill(log: &dyn Log, mib: u64) -> Result<()> {
     Ok(())
 }
 
-/// W4. Ours syncs what it wrote before it goes on, some MiB behind the caller;
-/// the others leave all to the operating system. `raw_segbuf, synced` shows what
-/// that costs by itself.
+/// W4. Unsynced, ours leaves all to the operating system, as the others do. Else it
+/// syncs what it wrote before it goes on, some MiB behind the caller: `raw_segbuf,
+/// synced` shows what that costs by itself.
 fn append(settings: &Settings, rounds: usize) -> Result<()> {
     let mib = settings.mib;
     let mut all = NAMES.to_vec();
-    all.push(SYNCED);
+    all.extend([UNSYNCED, SYNCED]);
     let names = names(settings, &all);
     let mut peaks = vec![0; names.len()];
     // The first large file after a pause is slow.
     let rows = interleave(&names, 1, rounds, |who| {
         let here = tempfile::tempdir_in(&settings.dir)?;
         let log = make(names[who], here.path())?;
-        let (took, grown) = peak_growth(|| timed(|| fill(&*log, mib)))?;
+        let (took, grown) = peak_growth(|| timed(|| {
+                fill(&*log, mib)?;
+                log.write_out()
+            }))?;
         peaks[who] = grown.max(peaks[who]);
         Ok(took)
     })?;

@@ -20,6 +20,11 @@ pub trait Log: Sync {
         Err(unsupported())
     }
 
+    /// What was appended is in the files on return, where that is not so at once.
+    fn write_out(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// All that was appended is durable on return.
     fn sync(&self) -> Result<()> {
         Err(unsupported())

@@ -1,10 +1,11 @@
 //! The engine on its production host.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use afterimage_engine::fs::{Fs, OsDirect, OsFs};
+use afterimage_engine::fs::{Fs, OsBuffered, OsFs};
 use afterimage_engine::store::{Batch, Options, Report, SnapshotSource, Store};
 use afterimage_engine::threads::{SystemEnv, Threads};
 use afterimage_engine::{Entry, EntryKind, Host, Index, Membership, SnapshotMeta, Term};
@@ -17,44 +18,66 @@ pub struct Ours {
     next: Mutex<Index>,
     /// Wakes the log thread, as callers that do not wait have to.
     wakes: bool,
+    /// What nobody waits for is left unsynced.
+    unsynced: bool,
+    /// The ticket handed out last.
+    last: AtomicU64,
 }
 
 impl Ours {
     pub fn open(dir: &Path) -> Result<Self> {
-        Ours::on(Arc::new(OsFs), dir)
+        Ours::on(Arc::new(OsFs), dir, Options::default())
     }
 
-    /// Small durable writes go past the page cache.
-    pub fn direct(dir: &Path) -> Result<Self> {
-        Ours::on(Arc::new(OsDirect), dir)
+    /// Nothing goes past the page cache.
+    pub fn buffered(dir: &Path) -> Result<Self> {
+        Ours::on(Arc::new(OsBuffered), dir, Options::default())
     }
 
-    fn on(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self> {
-        let (store, report) = Ours::just_open_on(fs, dir)?;
+    fn on(fs: Arc<dyn Fs>, dir: &Path, options: Options) -> Result<Self> {
+        let (store, report) = Ours::just_open_on(fs, dir, options)?;
         Ok(Ours {
             threads: Threads::start(store)?,
             next: Mutex::new(report.last_index.next()),
             wakes: false,
+            unsynced: false,
+            last: AtomicU64::new(0),
         })
     }
 
     /// The recovery alone: no thread.
     pub fn just_open(dir: &Path) -> Result<(Store, Report)> {
-        Ours::just_open_on(Arc::new(OsFs), dir)
+        Ours::just_open_on(Arc::new(OsFs), dir, Options::default())
     }
 
-    fn just_open_on(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Store, Report)> {
+    fn just_open_on(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        options: Options,
+    ) -> Result<(Store, Report)> {
         let host = Host {
             fs,
             env: Arc::new(SystemEnv::unobserved()?),
         };
-        Ok(Store::open(host, dir, Options::default()).run()?)
+        Ok(Store::open(host, dir, options).run()?)
     }
 
     pub fn waking(dir: &Path) -> Result<Self> {
         Ok(Ours {
             wakes: true,
             ..Ours::open(dir)?
+        })
+    }
+
+    /// As much of it as there is.
+    pub fn unsynced(dir: &Path) -> Result<Self> {
+        let options = Options {
+            unsynced_bytes: u64::MAX,
+            ..Options::default()
+        };
+        Ok(Ours {
+            unsynced: true,
+            ..Ours::on(Arc::new(OsFs), dir, options)?
         })
     }
 
@@ -111,7 +134,7 @@ impl Ours {
         Ok(self.threads.close()?)
     }
 
-    fn hand_over(&self, entries: &[Payload], wakes: bool) -> Result<u64> {
+    fn hand_over(&self, entries: &[Payload], wakes: bool, unsynced: bool) -> Result<u64> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = |data: &Payload| {
             let index = *next;
@@ -124,9 +147,13 @@ impl Ours {
                 data: data.clone(),
             }
         };
+        let entries = entries.iter().map(entry).collect();
+        if unsynced {
+            return Ok(self.threads.append_unsynced(entries)?);
+        }
         let batch = Batch {
             hard_state: None,
-            entries: entries.iter().map(entry).collect(),
+            entries,
         };
         Ok(match wakes {
             true => self.threads.append(batch)?,
@@ -159,18 +186,24 @@ impl SnapshotSource for Nothing {
 
 impl Log for Ours {
     fn append_durable(&self, _writer: usize, entries: &[Payload]) -> Result<()> {
-        let ticket = self.hand_over(entries, self.wakes)?;
+        let ticket = self.hand_over(entries, self.wakes, false)?;
         Ok(self.threads.wait(ticket)?)
     }
 
     fn append(&self, entries: &[Payload]) -> Result<()> {
-        self.hand_over(entries, true)?;
+        self.last.store(self.hand_over(entries, true, self.unsynced)?, Relaxed);
+        Ok(())
+    }
+
+    fn write_out(&self) -> Result<()> {
+        while self.threads.store().written() < self.last.load(Relaxed) {
+            std::thread::sleep(Duration::from_micros(100));
+        }
         Ok(())
     }
 
     fn sync(&self) -> Result<()> {
-        let batch = Batch::default();
-        Ok(self.threads.wait(self.threads.append(batch)?)?)
+        Ok(self.threads.sync()?)
     }
 
     fn replace_last(&self, count: usize, entry: &Payload) -> Result<()> {

@@ -17,6 +17,7 @@
 //! | [`Store::open`](store::Store::open), as a finished job | all that its [`Report`](store::Report) says: log, hard state, snapshot; the directory's own name |
 //! | [`Store::submit`](store::Store::submit), [`Threads::append`](threads::Threads::append), [`queue`](threads::Threads::queue) | nothing yet; readers see it |
 //! | [`Threads::wait`](threads::Threads::wait), or [`Store::persisted`](store::Store::persisted) has reached the ticket | the batch and all before it: first its hard state, then its entries, and that what they replaced never comes back |
+//! | [`Store::submit_unsynced`](store::Store::submit_unsynced), [`Threads::append_unsynced`](threads::Threads::append_unsynced) | nothing, also once it is written, until [`Threads::sync`](threads::Threads::sync), a wait for its ticket or a later one, or the close; a power cut leaves a prefix of it |
 //! | [`truncate_suffix`](threads::Threads::truncate_suffix), then the wait | the truncation: nothing of the suffix comes back |
 //! | [`save_snapshot`](threads::Threads::save_snapshot) (`true`) | the snapshot; only then does the cleaner take what it covers |
 //! | [`Threads::install`](threads::Threads::install), or [`Install::outcome`](store::Install::outcome) is there | the snapshot; and, where the log contradicted it, that the log is gone |

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use afterimage_engine::fs::{Fs, OsDirect, OsFs};
+use afterimage_engine::fs::{Fs, OsBuffered, OsFs};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, Report, Store};
 use afterimage_engine::threads::{SystemEnv, Threads};
@@ -40,7 +40,7 @@ fn batch(index: u64) -> Batch {
 
 #[test]
 fn what_was_waited_for_is_there_after_reopening() {
-    check_reopening(Arc::new(OsFs));
+    check_reopening(Arc::new(OsBuffered));
 }
 
 /// However it comes about: asked for, waited for, or at the end.
@@ -114,7 +114,7 @@ fn what_may_be_left_unsynced_has_a_limit() {
 
 #[test]
 fn what_was_written_through_is_there_after_reopening() {
-    check_reopening(Arc::new(OsDirect));
+    check_reopening(Arc::new(OsFs));
 }
 
 fn check_reopening(fs: Arc<dyn Fs>) {

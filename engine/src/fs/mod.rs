@@ -1,8 +1,8 @@
 //! The filesystem that the engine is written against.
 //!
 //! [`Fs`] is synchronous, positional and object-safe. There is no append: the
-//! engine owns every offset. Concurrency belongs to the host. [`OsFs`] is the
-//! only implementation that touches a real disk.
+//! engine owns every offset. Concurrency belongs to the host. [`OsFs`] and
+//! its variants are the only implementations that touch a real disk.
 //!
 //! What is durable when: a [`File::sync`] that returned `Ok` makes that file's
 //! data and size durable and nothing else; [`Fs::sync_dir`] makes the names of
@@ -18,12 +18,12 @@ use std::path::Path;
 pub(crate) mod dir;
 mod ext;
 mod os;
-mod os_direct;
+mod os_buffered;
 mod os_lock;
 mod read_only;
 pub use ext::{FileExt, FsExt};
 pub use os::OsFs;
-pub use os_direct::OsDirect;
+pub use os_buffered::OsBuffered;
 pub use read_only::OsReadOnly;
 
 /// A filesystem, or a simulation of one.

@@ -1,260 +1,243 @@
-//! The real disk, on Linux.
-
-#[cfg(not(target_os = "linux"))]
-compile_error!(
-    "afterimage's OsFs relies on Linux's rules for fsync, fallocate and flock. \
-     Build for a Linux target: in a container or a virtual machine on other systems."
-);
+//! The real disk, on Linux, with small durable writes past the page cache.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::num::NonZeroU64;
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::FallocateFlags;
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
-use super::os_lock::OsLock;
-use super::{Advice, File, Fs, Lock, SyncMode};
+use super::os_buffered::{OsFile, create_new, open};
+use super::{Advice, File, Fs, Lock, OsBuffered, SyncMode};
+
+/// Address, offset and length of a direct write are multiples of this: no disk
+/// that is in use asks for more.
+const BLOCK: usize = 4 << 10;
 
 /// The operating system's filesystem. Paths mean what they mean to the process.
+///
+/// An append into prepared space ([`File::write_through`]) is one direct and synchronous
+/// write (`O_DIRECT`, `O_DSYNC`) instead of a write and a sync, which is quicker
+/// (`docs/performance.md` has figures); everything else goes through the page cache, as
+/// does this where the filesystem has no such writes. What was written so is not in
+/// the page cache: who reads it soon, and not from the store's own cache, reads it from
+/// the disk. [`OsBuffered`] does not.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OsFs;
 
 impl Fs for OsFs {
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(OsFile(open(path)?)))
+        Ok(Box::new(DirectFile::new(open(path)?)))
     }
-
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        Ok(Box::new(OsFile(create_new(path)?)))
+        Ok(Box::new(DirectFile::new(create_new(path)?)))
     }
-
-    #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        OsBuffered.rename(from, to)
     }
-
-    #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        OsBuffered.unlink(path)
     }
-
     fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
-        fs::read_dir(dir)?
-            .map(|entry| Ok(entry?.file_name()))
-            .collect()
+        OsBuffered.list(dir)
     }
-
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::create_dir(dir)
+        OsBuffered.create_dir(dir)
     }
-
-    #[allow(clippy::disallowed_methods, reason = "this is the Fs")]
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+        OsBuffered.sync_dir(dir)
     }
-
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>> {
-        // Not truncated: until the lock is ours, the content is the holder's.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        Ok(Box::new(OsLock::exclusive(file)?))
+        OsBuffered.lock(path)
     }
-}
-
-pub(super) fn open(path: &Path) -> io::Result<fs::File> {
-    OpenOptions::new().read(true).write(true).open(path)
-}
-
-pub(super) fn create_new(path: &Path) -> io::Result<fs::File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
 }
 
 #[derive(Debug)]
-pub(super) struct OsFile(pub(super) fs::File);
+struct DirectFile {
+    file: OsFile,
+    direct: Mutex<Direct>,
+}
 
-impl File for OsFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        uninterrupted(|| self.0.read_at(buf, offset))
-    }
+/// How to write directly. Taken out while somebody does.
+#[derive(Debug)]
+enum Direct {
+    Untried,
+    Ready(Box<Writer>),
+    /// Not possible, or somebody is at it.
+    No,
+}
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        uninterrupted(|| self.0.write_at(buf, offset))
-    }
+/// A second handle of the file, and the block that the next write begins in.
+#[derive(Debug)]
+struct Writer {
+    file: fs::File,
+    /// The file's length: to extend it is not for direct writes.
+    len: u64,
+    buf: Vec<u8>,
+    /// Where `buf` is aligned.
+    front: usize,
+    /// The bytes in front of `end`, back to its block's begin, are in the buffer.
+    end: u64,
+}
 
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        if len == 0 {
-            return Ok(()); // EINVAL to fallocate
-        }
-        match retry_on_intr(|| rustix::fs::fallocate(&self.0, FallocateFlags::empty(), offset, len))
-        {
-            Err(Errno::OPNOTSUPP) => self.write_zeros_up_to(offset.saturating_add(len)),
-            result => Ok(result?),
-        }
-    }
-
-    fn sync(&self, mode: SyncMode) -> io::Result<()> {
-        match mode {
-            SyncMode::Data => self.0.sync_data(),
-            SyncMode::All => self.0.sync_all(),
+impl DirectFile {
+    fn new(file: fs::File) -> Self {
+        DirectFile {
+            file: OsFile(file),
+            direct: Mutex::new(Direct::Untried),
         }
     }
 
-    fn advise(&self, advice: Advice, offset: u64, len: u64) {
-        let advice = match advice {
-            Advice::WillRead => rustix::fs::Advice::WillNeed,
-            // Dirty pages are not dropped: their write-back is begun, as
-            // sync_file_range(SYNC_FILE_RANGE_WRITE) would.
-            Advice::WillSync => rustix::fs::Advice::DontNeed,
-        };
-        // Advice that cannot be taken is none: a sync tells of the disk's errors.
-        let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), advice);
+    fn direct(&self) -> MutexGuard<'_, Direct> {
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl OsFile {
-    /// Reserves space where the filesystem has no fallocate (NFS before 4.2).
-    /// Only behind the end: zeros over what is there could race with a write.
-    fn write_zeros_up_to(&self, end: u64) -> io::Result<()> {
-        let zeros = [0; 64 << 10];
-        let mut at = self.len()?;
-        while at < end {
-            let most = usize::try_from(end - at).map_or(zeros.len(), |n| n.min(zeros.len()));
-            match self.write_at(&zeros[..most], at)? {
-                0 => return Err(ErrorKind::WriteZero.into()),
-                n => at += n as u64,
+impl Writer {
+    /// The name may have changed since the file was opened: by its descriptor.
+    fn open(file: &fs::File) -> io::Result<Self> {
+        let flags = (OFlags::DIRECT | OFlags::DSYNC).bits();
+        let direct = OpenOptions::new()
+            .write(true)
+            .custom_flags(flags.cast_signed())
+            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        Ok(Writer {
+            file: direct,
+            len: file.metadata()?.len(),
+            buf: Vec::new(),
+            front: 0,
+            end: 0,
+        })
+    }
+
+    /// `None`: this write is not for here, and nothing happened.
+    fn write(&mut self, cached: &fs::File, buf: &[u8], offset: u64) -> Option<io::Result<()>> {
+        let before = (offset % BLOCK as u64) as usize;
+        let used = before + buf.len();
+        let whole = used.next_multiple_of(BLOCK);
+        let block = offset - before as u64;
+        if block + whole as u64 > self.len {
+            return None;
+        }
+        if self.buf.len() < whole + BLOCK {
+            self.buf = vec![0; whole + BLOCK];
+            self.front = self.buf.as_ptr().align_offset(BLOCK);
+            self.end = 0;
+        }
+        let bytes = &mut self.buf[self.front..][..whole];
+        if self.end != offset
+            && let Err(e) = cached.read_exact_at(&mut bytes[..before], block)
+        {
+            return Some(Err(e));
+        }
+        bytes[before..used].copy_from_slice(buf);
+        // The caller's promise: there are zeros behind.
+        bytes[used..].fill(0);
+        self.end = 0;
+        let mut done = 0;
+        while done < whole {
+            match self.file.write_at(&bytes[done..], block + done as u64) {
+                Ok(0) => return Some(Err(ErrorKind::WriteZero.into())),
+                Ok(n) => done += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if done == 0 && Errno::from_io_error(&e) == Some(Errno::INVAL) => {
+                    self.len = 0; // not on this filesystem
+                    return None;
+                }
+                Err(e) => return Some(Err(e)),
             }
         }
-        Ok(())
+        bytes.copy_within(used / BLOCK * BLOCK..used, 0);
+        self.end = offset + buf.len() as u64;
+        Some(Ok(()))
     }
 }
 
-/// A signal is not a fault of the disk, and nothing was transferred yet.
-fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
+impl File for DirectFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(buf, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.allocate(offset, len)
+    }
+    fn sync(&self, mode: SyncMode) -> io::Result<()> {
+        self.file.sync(mode)
+    }
+    fn advise(&self, advice: Advice, offset: u64, len: u64) {
+        self.file.advise(advice, offset, len);
+    }
+
+    fn write_through(&self, buf: &[u8], offset: u64) -> Option<io::Result<()>> {
+        let cached = &self.file.0;
+        let taken = std::mem::replace(&mut *self.direct(), Direct::No);
+        let mut writer = match taken {
+            Direct::Ready(writer) => writer,
+            Direct::Untried => Box::new(Writer::open(cached).ok()?),
+            Direct::No => return None,
+        };
+        let result = writer.write(cached, buf, offset);
+        *self.direct() = Direct::Ready(writer);
+        result
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::{FileExt as _, FsExt};
 
-    /// Runs `test` on an empty directory.
-    fn check(test: impl FnOnce(&Path)) {
-        let dir = tempfile::tempdir().unwrap();
-        test(dir.path());
+    /// On the disk of the build, for a tmpfs may know no direct writes.
+    fn check(test: impl FnOnce(&Path, Box<dyn File>)) {
+        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let path = dir.path().join("a");
+        let file = OsFs.create_new(&path).unwrap();
+        test(&path, file);
     }
 
-    fn kind<T>(result: io::Result<T>) -> ErrorKind {
-        match result {
-            Ok(_) => panic!("should have failed"),
-            Err(error) => error.kind(),
-        }
-    }
-
-    fn content(file: &dyn File) -> Vec<u8> {
-        let mut buf = vec![0xff; file.len().unwrap() as usize + 10];
-        let mut at = 0;
-        loop {
-            match file.read_at(&mut buf[at..], at as u64).unwrap() {
-                0 => break,
-                n => at += n,
+    #[test]
+    fn writes_of_any_length_and_place_are_there_and_nothing_else_is() {
+        check(|path, file| {
+            let mut expected = vec![0; 40 * BLOCK];
+            file.write_all_at(&expected, 0).unwrap();
+            let mut at = 512;
+            for n in 1..60u8 {
+                let len = usize::from(n) * 61 % 9000 + 1;
+                let bytes = vec![n; len];
+                expected[at..at + len].copy_from_slice(&bytes);
+                match n % 7 {
+                    // Some go another way, and the next one must see them.
+                    0 => file.write_all_at(&bytes, at as u64).unwrap(),
+                    _ => match file.write_through(&bytes, at as u64) {
+                        Some(result) => result.unwrap(),
+                        None => file.write_all_at(&bytes, at as u64).unwrap(),
+                    },
+                }
+                assert_eq!(OsBuffered.read(path).unwrap(), expected, "after {n}");
+                at += len + usize::from(n % 3);
             }
-        }
-        buf.truncate(at);
-        buf
-    }
-
-    #[test]
-    fn writes_are_positional_and_extend_the_file() {
-        check(|dir| {
-            let file = OsFs.create_new(&dir.join("a")).unwrap();
-            assert!(file.is_empty().unwrap());
-            assert_eq!(file.write_at(b"world", 6).unwrap(), 5);
-            assert_eq!(file.write_at(b"hello", 0).unwrap(), 5);
-            assert_eq!(content(&*file), b"hello\0world");
-            assert_eq!(file.read_at(&mut [0; 4], 11).unwrap(), 0);
-            file.set_len(3).unwrap();
-            file.set_len(5).unwrap();
-            for mode in [SyncMode::Data, SyncMode::All] {
-                file.sync(mode).unwrap();
-            }
-            assert_eq!(content(&*OsFs.open(&dir.join("a")).unwrap()), b"hel\0\0");
         });
     }
 
     #[test]
-    fn allocated_space_reads_as_zeros_and_keeps_what_is_there() {
-        check(|dir| {
-            let file = OsFs.create_new(&dir.join("a")).unwrap();
-            file.write_at(b"abc", 0).unwrap();
-            file.allocate(0, 5).unwrap();
-            assert_eq!(content(&*file), b"abc\0\0");
-            file.allocate(0, 0).unwrap();
-            file.allocate(1, 2).unwrap();
-            assert_eq!(content(&*file), b"abc\0\0");
-        });
-    }
-
-    #[test]
-    fn the_substitute_for_fallocate_extends_too() {
-        check(|dir| {
-            let path = dir.join("a");
-            OsFs.create_new(&path).unwrap().write_at(b"abc", 0).unwrap();
-            let options = OpenOptions::new().read(true).write(true).open(&path);
-            let file = OsFile(options.unwrap());
-            file.write_zeros_up_to(2).unwrap();
-            assert_eq!(content(&file), b"abc");
-            file.write_zeros_up_to(100_000).unwrap();
-            let mut expected = b"abc".to_vec();
-            expected.resize(100_000, 0);
-            assert_eq!(content(&file), expected);
-        });
-    }
-
-    #[test]
-    fn names_follow_the_traits_rules() {
-        check(|dir| {
-            let path = |name| dir.join(name);
-            assert_eq!(kind(OsFs.open(&path("a"))), ErrorKind::NotFound);
-            let a = OsFs.create_new(&path("a")).unwrap();
-            a.write_at(b"a", 0).unwrap();
-            assert_eq!(kind(OsFs.create_new(&path("a"))), ErrorKind::AlreadyExists);
-            OsFs.create_new(&path("b")).unwrap();
-            OsFs.rename(&path("a"), &path("b")).unwrap();
-            assert_eq!(OsFs.list(dir).unwrap(), ["b"]);
-            assert_eq!(content(&*OsFs.open(&path("b")).unwrap()), b"a");
-            OsFs.unlink(&path("b")).unwrap();
-            assert_eq!(content(&*a), b"a", "an open handle outlives its name");
-            assert_eq!(kind(OsFs.unlink(&path("b"))), ErrorKind::NotFound);
-            OsFs.create_dir(&path("d")).unwrap();
-            assert_eq!(kind(OsFs.create_dir(&path("d"))), ErrorKind::AlreadyExists);
-            OsFs.sync_dir(dir).unwrap();
-            assert_eq!(kind(OsFs.sync_dir(&path("e"))), ErrorKind::NotFound);
-            assert_eq!(kind(OsFs.list(&path("e"))), ErrorKind::NotFound);
+    fn a_file_is_never_extended() {
+        check(|path, file| {
+            file.write_all_at(&[0; BLOCK + 1], 0).unwrap();
+            assert!(file.write_through(&[1; 8], BLOCK as u64 - 7).is_none());
+            assert!(file.write_through(&[1; 8], 1 << 20).is_none());
+            assert_eq!(OsBuffered.read(path).unwrap(), [0; BLOCK + 1]);
         });
     }
 }

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::os::OsFile;
+use super::os_buffered::OsFile;
 use super::os_lock::OsLock;
 use super::{File, Fs, Lock, OsFs};
 
