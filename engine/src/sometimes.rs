@@ -144,12 +144,18 @@ spots! {
 impl Spot {
     /// Whether only a store by itself comes there. A replica of the simulator accepts
     /// no bad slot; it has no reader of its log, saves what it has durable, and
-    /// nothing while a snapshot comes in.
+    /// nothing while a snapshot comes in; and it leaves no append unsynced.
     pub fn is_of_a_store_alone(self) -> bool {
         matches!(
             self,
             Spot::HardStateFellBack
                 | Spot::LogBegunAnew
+                | Spot::UnprovenSegments
+                | Spot::TornSegmentsCut
+                | Spot::TailCopySealed
+                | Spot::RolledUnsynced
+                | Spot::SyncOfSegments
+                | Spot::SyncedForRoom
                 | Spot::PurgeHeldByReader
                 | Spot::ReaderReplaced
                 | Spot::ReaderPurged

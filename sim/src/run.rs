@@ -6,9 +6,9 @@ use afterimage_engine::sometimes::Spot;
 
 use crate::explore;
 use crate::mutants::MutantInfo;
-#[cfg(madsim)]
-use crate::plan::Plan;
 use crate::plan::generate::{STORM, SWARM};
+#[cfg(madsim)]
+use crate::plan::{Plan, STORE};
 #[cfg(madsim)]
 use crate::report::RunReport;
 use crate::stories::STORIES;
@@ -92,6 +92,16 @@ const OF_CLUSTERS: [Spot; 18] = [
 /// And where only those with changing members come.
 const OF_CHANGES: [Spot; 2] = [Spot::RemovedCampaigns, Spot::HandoverGivenUp];
 
+/// Where one store comes whose appends are not all synced.
+const OF_STORES: [Spot; 6] = [
+    Spot::UnprovenSegments,
+    Spot::TornSegmentsCut,
+    Spot::TailCopySealed,
+    Spot::RolledUnsynced,
+    Spot::SyncOfSegments,
+    Spot::SyncedForRoom,
+];
+
 fn required(name: &str) -> Vec<&'static str> {
     let labels = || LABELS.into_iter();
     let everywhere = OF_CLUSTERS.map(Spot::name);
@@ -104,6 +114,7 @@ fn required(name: &str) -> Vec<&'static str> {
             .chain(everywhere)
             .chain(OF_CHANGES.map(Spot::name))
             .collect(),
+        STORE => OF_STORES.map(Spot::name).into(),
         _ => Vec::new(),
     }
 }
@@ -139,7 +150,7 @@ pub static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
             false,
         ),
         scenario(
-            crate::plan::STORE,
+            STORE,
             "one store alone: appends, truncations, snapshots, and the power going in any of them",
             false,
         ),
@@ -161,7 +172,7 @@ pub use fresh::{WATCHDOG, run_fresh};
 /// must be fresh: see [`run_fresh`].
 #[cfg(madsim)]
 pub fn run(plan: &Plan, options: &RunOptions) -> RunReport {
-    if plan.scenario == crate::plan::STORE {
+    if plan.scenario == STORE {
         crate::single::run(plan, options)
     } else {
         crate::world::run::<crate::kv::Kv>(plan, options)

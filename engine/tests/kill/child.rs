@@ -59,16 +59,18 @@ pub fn run(dir: &Path, seed: u64) {
     say(&format!("open {}", report.last_index));
     let threads = Arc::new(Threads::start(store).expect("threads"));
     // Several batches are on their way at a time: another thread waits.
-    let (waiting, queue) = mpsc::sync_channel::<(u64, String)>(16);
+    let (waiting, queue) = mpsc::sync_channel::<(u64, Vec<String>)>(16);
     let waiter = threads.clone();
     let waits = std::thread::Builder::new().spawn(move || {
-        for (ticket, line) in queue {
+        for (ticket, lines) in queue {
             waiter.wait(ticket).expect("the disk is well");
-            say(&line);
+            lines.iter().for_each(|line| say(line));
         }
     });
     let mut term = report.hard_state.term.0.max(1);
     let mut next = report.last_index.0 + 1;
+    // Of batches that nobody waits for, until one comes that is waited for.
+    let mut left: Vec<String> = Vec::new();
     for step in 0.. {
         let roll = draw((seed << 32) | step);
         let snapshot = threads.store().snapshot().map_or(0, |s| s.last_index.0);
@@ -87,14 +89,24 @@ pub fn run(dir: &Path, seed: u64) {
             term: Term(term),
             vote: Some(NodeId(term % 3)),
         };
-        let batch = Batch {
-            hard_state: (threads.store().hard_state() != hard_state).then_some(hard_state),
-            entries: (next..next + count).map(|i| entry(term, i)).collect(),
-        };
+        let hard_state = (threads.store().hard_state() != hard_state).then_some(hard_state);
+        let entries = (next..next + count).map(|i| entry(term, i)).collect();
+        let line = format!("ack {next} {term} {count}");
         next += count;
+        // In every other life, for some segments at a time.
+        if seed.is_multiple_of(2) && hard_state.is_none() && !(roll >> 48).is_multiple_of(200) {
+            threads.append_unsynced(entries).expect("the disk is well");
+            left.push(line);
+            continue;
+        }
+        let batch = Batch {
+            hard_state,
+            entries,
+        };
         let ticket = threads.append(batch).expect("the disk is well");
-        let line = format!("ack {} {term} {count}", next - count);
-        if waiting.send((ticket, line)).is_err() {
+        left.push(line);
+        let lines = std::mem::take(&mut left);
+        if waiting.send((ticket, lines)).is_err() {
             break; // the other thread panicked
         }
     }

@@ -329,6 +329,15 @@ impl Drawer {
         self.append_from(self.last + 1, self.term)
     }
 
+    /// So many, one after the other.
+    fn appends(&mut self, least: u64, most: u64) {
+        for _ in 0..self.rng.between(least, most) {
+            let (op, then) = self.append();
+            self.push(op);
+            self.take(then);
+        }
+    }
+
     /// A new leader replaces some of it: by entries of its own term, or by some
     /// that it has from a leader before it. Those may be of an older term than
     /// what they replace, which never was on a quorum.
@@ -448,6 +457,10 @@ impl Drawer {
                 self.doubt(op, then);
             }
             Fault::Cut => {
+                if self.leaves.is_some() {
+                    // Several segments, of which the cut takes some.
+                    self.appends(2, 5);
+                }
                 self.push(StoreOp::Cut { keep: None });
                 self.reopen();
             }
@@ -510,11 +523,7 @@ impl Drawer {
         self.new_term();
         // A store that did not die of it goes on.
         if self.rng.chance(ratio(1, 3)) {
-            for _ in 0..self.rng.between(1, 3) {
-                let (op, then) = self.append();
-                self.push(op);
-                self.take(then);
-            }
+            self.appends(1, 3);
         }
         if self.rng.chance(ratio(1, 2)) {
             self.push(StoreOp::Evict);
@@ -532,11 +541,7 @@ impl Drawer {
     fn decay(&mut self) {
         // Acknowledged entries, and some behind them that know of it: what goes
         // bad in the middle of the log is no torn tail.
-        for _ in 0..self.rng.below(5) {
-            let (op, then) = self.append();
-            self.push(op);
-            self.take(then);
-        }
+        self.appends(0, 4);
         let op = match self.rng.chance(ratio(1, 4)) {
             true => self.bad_sync(),
             false => self.damage(),
