@@ -36,23 +36,57 @@ fn open(dir: &Path) -> Result<(Store, Report), Error> {
     Store::open(Host { fs, env }, dir, options).run()
 }
 
+fn entry(index: u64) -> Entry {
+    Entry {
+        index: Index(index),
+        term: Term(1),
+        kind: EntryKind::Command,
+        timestamp_ms: 0,
+        data: vec![index as u8; 300].into(),
+    }
+}
+
 fn append(store: &Store, indexes: std::ops::RangeInclusive<u64>) {
-    let mut writer = store.writer();
     for index in indexes {
-        let entry = Entry {
-            index: Index(index),
-            term: Term(1),
-            kind: EntryKind::Command,
-            timestamp_ms: 0,
-            data: vec![index as u8; 300].into(),
-        };
         let batch = Batch {
             hard_state: None,
-            entries: vec![entry],
+            entries: vec![entry(index)],
         };
         store.submit(batch).unwrap();
-        while writer.step().unwrap() != Step::Idle {}
+        write_all(store);
     }
+}
+
+/// The same without a sync.
+fn leave(store: &Store, indexes: std::ops::RangeInclusive<u64>) {
+    for index in indexes {
+        store.submit_unsynced(vec![entry(index)]).unwrap();
+        write_all(store);
+    }
+}
+
+fn sync(store: &Store) {
+    store.submit(Batch::default()).unwrap();
+    write_all(store);
+}
+
+fn write_all(store: &Store) {
+    let mut writer = store.writer();
+    while writer.step().unwrap() != Step::Idle {}
+}
+
+/// Flips a bit in the middle of the data of entry `index`, wherever it stands first.
+fn spoil(dir: &Path, index: u64) {
+    let data = [index as u8; 300];
+    for segment in segments(dir) {
+        let mut bytes = fs::read(&segment).unwrap();
+        let found = bytes.windows(data.len()).position(|window| window == data);
+        if let Some(at) = found {
+            bytes[at + 150] ^= 1;
+            return fs::write(&segment, bytes).unwrap();
+        }
+    }
+    panic!("{index} is nowhere");
 }
 
 fn save(store: &Store, last: u64) {
@@ -466,4 +500,101 @@ fn a_commit_hint_is_never_ahead_of_what_is_durable() {
     hint(&store, 10);
     drop(store);
     assert_eq!(open(dir.path()).unwrap().1.commit_hint, Index(9));
+}
+
+/// What no sync had covered goes with the tail: here all behind a bad record, across
+/// three segments. Each open says so until something was appended.
+#[test]
+fn an_unsynced_tail_ends_at_the_first_bad_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    append(&store, 1..=2);
+    leave(&store, 3..=9);
+    drop(store);
+    spoil(dir.path(), 6);
+    for _ in 0..3 {
+        let (store, report) = open(dir.path()).unwrap();
+        assert_eq!(report.last_index, Index(5), "{:?}", report.decisions);
+        assert!(report.ambiguous_tail, "{:?}", report.decisions);
+        assert_eq!(store.entry(Index(5)).unwrap(), entry(5));
+    }
+    let (store, _) = open(dir.path()).unwrap();
+    append(&store, 6..=7);
+    drop(store);
+    let (_, report) = open(dir.path()).unwrap();
+    assert_eq!(report.last_index, Index(7));
+    assert!(!report.ambiguous_tail, "{:?}", report.decisions);
+}
+
+/// A record behind it knew it to be durable: the open refuses. Or a header: then it is
+/// as any other in a closed segment, and met where it is read.
+#[test]
+fn a_bad_record_that_was_durable_ends_no_unsynced_tail() {
+    for known_by_record in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path()).unwrap();
+        leave(&store, 1..=5);
+        sync(&store);
+        match known_by_record {
+            true => append(&store, 6..=6),
+            // The sixth ends its segment.
+            false => leave(&store, 6..=7),
+        }
+        drop(store);
+        spoil(dir.path(), 3);
+        let refused = match open(dir.path()) {
+            Ok((store, report)) => {
+                assert!(!known_by_record && report.last_index == Index(7));
+                store.entry(Index(3)).unwrap_err()
+            }
+            Err(e) => e,
+        };
+        let what = Corruption::DurableRecord;
+        assert!(
+            matches!(&refused, Error::Corrupt { what: found, .. } if *found == what),
+            "{refused}"
+        );
+        // And so it is where it is gone with its file.
+        fs::remove_file(&segments(dir.path())[1]).unwrap();
+        let refused = open(dir.path()).unwrap_err();
+        assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
+    }
+}
+
+/// Where nothing is left but a segment whose header knows that there was more.
+#[test]
+fn a_log_whose_durable_beginning_is_gone_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    leave(&store, 1..=5);
+    sync(&store);
+    leave(&store, 6..=9);
+    drop(store);
+    let mut all = segments(dir.path());
+    all.pop();
+    for segment in all {
+        fs::remove_file(segment).unwrap();
+    }
+    let refused = open(dir.path()).unwrap_err();
+    let Error::Corrupt { what, .. } = &refused else {
+        panic!("{refused}");
+    };
+    let (from, to) = (Index(1), Index(5));
+    assert_eq!(*what, Corruption::Gap { from, to });
+}
+
+/// The snapshot proves what it covers, so that what stands behind it stays.
+#[test]
+fn a_bad_record_that_the_snapshot_covers_ends_no_unsynced_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).unwrap();
+    leave(&store, 1..=7);
+    sync(&store);
+    save(&store, 5);
+    drop(store);
+    spoil(dir.path(), 3);
+    let (store, report) = open(dir.path()).unwrap();
+    assert_eq!(report.last_index, Index(7), "{:?}", report.decisions);
+    assert_eq!(report.proven_index, Index(5));
+    assert_eq!(store.entry(Index(7)).unwrap(), entry(7));
 }

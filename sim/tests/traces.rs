@@ -92,6 +92,9 @@ traces! {
     read_only: "read-only" => Verdict::Pass;
     commit_hint: "commit-hint" => Verdict::Pass;
     trail: "trail" => Verdict::Pass;
+    unsynced_tail: "unsynced-tail" => Verdict::Pass;
+    unsynced_sync: "unsynced-sync" => Verdict::Pass;
+    unsynced_stall: "unsynced-stall" => Verdict::Pass;
     purge_unsynced_planted: "purge-unsynced" with "snapshot-name-not-synced" => Verdict::Fail(Invariant::RecoveryAvailable);
 }
 

@@ -414,7 +414,8 @@ impl Inspector {
             let is_last = at + 1 == examined.live.len();
             let until = segment.until().filter(|_| !is_last);
             // Others an open does not read.
-            let is_proven = until.is_some_and(|until| until.prev() <= examined.floor);
+            let durable = examined.floor.max(snapshot_end);
+            let is_proven = until.is_some_and(|until| until.prev() <= durable);
             let extent = match segment.sound(examined.log_id) {
                 None => None,
                 Some(header) => {
@@ -503,8 +504,9 @@ impl Inspector {
     fn check_torn(&self, examined: &mut Examined) -> Result<()> {
         if let (None, Some(&first)) = (examined.live.last(), examined.torn.first()) {
             // Nothing is left of the log.
-            let from = base_of(&examined.segments[first]);
-            let to = self.floor_of_torn(examined)?;
+            let (snapshot_end, _) = examined.snapshot_end;
+            let from = snapshot_end.next();
+            let to = self.floor_of_torn(examined)?.max(examined.floor);
             let (what, effect) = match to >= from {
                 true => {
                     let what = What::Corrupt(Corruption::Gap { from, to });

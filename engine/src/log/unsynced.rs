@@ -29,7 +29,7 @@ pub(crate) struct Unsynced {
     segments: Vec<SharedSegment>,
     /// Some segment's name is not durable.
     names: bool,
-    /// Data of the entries, in bytes.
+    /// Of all these records, in bytes.
     bytes: u64,
 }
 
@@ -52,7 +52,7 @@ impl Unsynced {
         self.bytes.saturating_add(bytes) <= limit && last.0.saturating_sub(durable.0) < RECORDS_MAX
     }
 
-    /// Entries with this much data were written at the end of `segment`.
+    /// So many bytes of records were written at the end of `segment`.
     pub fn wrote(&mut self, segment: &SharedSegment, bytes: u64) {
         let is_new = (self.segments.last()).is_none_or(|last| !Arc::ptr_eq(last, segment));
         if is_new {

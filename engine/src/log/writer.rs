@@ -24,7 +24,7 @@ use super::record::{self, Seed};
 use super::segment::{Link, Mark, Segment, SegmentHeader, SharedSegment, start_mark};
 use super::unsynced;
 use crate::entry::{Entry, HardState};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Phase};
 use crate::fs::SyncMode;
 use crate::fs::dir::{Handle, WriteAhead};
@@ -75,8 +75,10 @@ struct Group {
 }
 
 impl Group {
-    fn data_len(&self) -> u64 {
-        self.entries.iter().map(|e| e.data.len() as u64).sum()
+    /// Of its records, in bytes.
+    fn frames_len(&self) -> u64 {
+        let frame = |e: &Entry| record::frame_len(e.data.len()) as u64;
+        self.entries.iter().map(frame).sum()
     }
 }
 
@@ -116,7 +118,10 @@ impl Writer {
                 group.frames = std::mem::take(&mut self.spare);
                 let shared = self.shared.clone();
                 self.running.insert(Job::new(async move {
-                    let result = write(&shared, &mut group).await;
+                    let mut result = write(&shared, &mut group).await;
+                    if result.as_ref().is_err_and(Error::is_no_space) {
+                        result = sync_before(&shared).await.and(result);
+                    }
                     (group, result)
                 }))
             }
@@ -203,7 +208,7 @@ fn take_group(shared: &Shared) -> Option<Group> {
         let last = group.entries.last().map_or(Index(0), |e| e.index);
         let limit = shared.options.unsynced_bytes;
         group.synced =
-            !(state.unsynced).has_room(group.data_len(), limit, state.durable_index, last);
+            !(state.unsynced).has_room(group.frames_len(), limit, state.durable_index, last);
         sometimes!(SyncedForRoom, group.synced);
     }
     state.writing = true;
@@ -243,6 +248,23 @@ fn complete(shared: &Shared, group: &Group) {
     if group.truncated.is_some() || !group.entries.is_empty() || rose {
         shared.observe(Event::Durable { index: durable });
     }
+}
+
+/// The group waits for space, but nothing that was written before has to: a snapshot
+/// of that may be what makes some.
+async fn sync_before(shared: &Shared) -> Result<()> {
+    if shared.state().poisoned || shared.state().unsynced.is_empty() {
+        return Ok(());
+    }
+    unsynced::sync(shared).await?;
+    let index = {
+        let mut state = shared.state();
+        state.persisted = state.written;
+        state.durable_index = state.settled_index;
+        state.durable_index
+    };
+    shared.observe(Event::Durable { index });
+    Ok(())
 }
 
 async fn write(shared: &Shared, group: &mut Group) -> Result<()> {
@@ -336,7 +358,15 @@ async fn begin_segment(shared: &Shared, base: Index, group: &mut Group) -> Resul
         state.unsynced.wrote(&segment, 0);
         state.unsynced.named();
     }
-    append(shared, Active { segment, end }, group).await
+    let name = segment.header.file_name();
+    let appended = append(shared, Active { segment, end }, group).await;
+    if appended.as_ref().is_err_and(Error::is_no_space) {
+        // Begun in vain: what it has reserved may be what is missing.
+        let mut state = shared.state();
+        state.live.pop();
+        state.garbage.push(name);
+    }
+    appended
 }
 
 /// Appends to the active segment. Durable on return, with all before it, if the
@@ -369,7 +399,7 @@ async fn append(shared: &Shared, active: Active, group: &mut Group) -> Result<()
         frames.flush(&segment.file).await?;
         let rolls_next = frames.end.offset >= shared.options.segment_bytes;
         if !group.synced {
-            let bytes = entries.iter().map(|e| e.data.len() as u64).sum();
+            let bytes = frames.end.offset - start.offset;
             shared.state().unsynced.wrote(&segment, bytes);
         } else if !all_synced {
             shared.state().unsynced.wrote(&segment, 0);

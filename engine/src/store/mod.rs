@@ -68,9 +68,9 @@ pub struct Options {
     /// may vote twice in a term, and nothing that it hears from others later
     /// proves that it did not.
     pub accept_bad_slot: bool,
-    /// Data that [`Store::submit_unsynced`] may leave unsynced, in bytes: with more,
-    /// the writer syncs all of it. After a crash recovery writes as much again: so
-    /// long an open takes, and so much space on the disk.
+    /// What [`Store::submit_unsynced`] may leave unsynced, in bytes on the disk: with
+    /// more, the writer syncs all of it. The next open writes as much again, also after
+    /// a sync if nothing was appended behind it: so long it takes, and so much space.
     pub unsynced_bytes: u64,
     pub mutants: Mutants,
 }

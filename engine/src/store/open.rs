@@ -364,6 +364,8 @@ pub(super) struct Followed {
     pub torn: Vec<SharedSegment>,
     /// Some header knew everything up to here to be durable.
     pub floor: Index,
+    /// Where the snapshot ends: what it covers was durable, too.
+    pub covered: Index,
 }
 
 /// The live chain; all else goes to the garbage.
@@ -454,7 +456,12 @@ pub(super) async fn follow(
         }
         torn.splice(..0, live.drain(..));
     }
-    Ok(Followed { live, torn, floor })
+    Ok(Followed {
+        live,
+        torn,
+        floor,
+        covered: snapshot_end,
+    })
 }
 
 /// Whether `next` was begun where `segment` ends (or was cut).

@@ -17,7 +17,7 @@ pub struct Status {
     pub garbage: usize,
     /// Batches that the writer has yet to begin with.
     pub queued: usize,
-    /// Data of written entries that are not durable, in bytes.
+    /// Written entries that are not durable, in bytes on the disk.
     pub unsynced_bytes: u64,
     /// Data of the newest entries in memory, in bytes.
     pub cached_bytes: usize,

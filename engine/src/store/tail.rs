@@ -2,10 +2,13 @@
 //! nothing proves to be durable), telling a torn tail from a durable record that went
 //! bad, and writing again what is not proven.
 
+use std::io;
+use std::sync::Arc;
+
 use super::open::{Followed, corrupt};
 use super::{Active, Options, Report, Shared};
 use crate::bytes::first_nonzero;
-use crate::error::{Corruption, Result};
+use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::SyncMode;
 use crate::host::Host;
 use crate::ids::Index;
@@ -68,12 +71,14 @@ pub(super) async fn read_tail(
         mut live,
         mut torn,
         floor,
+        covered,
     } = chain;
     let mutants = options.mutants;
     let Some(mut at) = live.len().checked_sub(1) else {
-        return no_tail(host, torn, report).await;
+        return no_tail(host, torn, floor, covered, report).await;
     };
-    let unproven = (live.windows(2)).position(|pair| pair[1].header.base.prev() > floor);
+    let durable = floor.max(covered);
+    let unproven = (live.windows(2)).position(|pair| pair[1].header.base.prev() > durable);
     if let Some(first) = unproven
         && !mutants.has(Mutant::ChecksLastSegment)
     {
@@ -89,7 +94,7 @@ pub(super) async fn read_tail(
     let mut proven = match mutants.has(Mutant::ChecksLastSegment) {
         true => live[at].header.base.prev(),
         // A snapshot stands in for what came before the first segment.
-        false => floor.max(live[0].header.base.prev()),
+        false => durable.max(live[0].header.base.prev()),
     };
     let (end, len) = loop {
         let next = live.get(at + 1).map(|next| next.header);
@@ -152,11 +157,17 @@ pub(super) async fn read_tail(
 }
 
 /// No segment is left, but perhaps torn ones whose predecessors are not there.
-async fn no_tail(host: &Host, torn: Vec<SharedSegment>, report: &mut Report) -> Result<Tail> {
+async fn no_tail(
+    host: &Host,
+    torn: Vec<SharedSegment>,
+    floor: Index,
+    covered: Index,
+    report: &mut Report,
+) -> Result<Tail> {
     if let Some(first) = torn.first() {
-        let to = floor_in(&torn).await?;
-        if to >= first.header.base {
-            let from = first.header.base;
+        let to = floor_in(&torn).await?.max(floor);
+        if to > covered {
+            let from = covered.next();
             return Err(corrupt(&first.file, 0, Corruption::Gap { from, to }));
         }
         report.torn_tail = Some((first.file.path().to_owned(), 0));
@@ -175,7 +186,7 @@ fn tell_torn(host: &Host, torn: &[SharedSegment], report: &mut Report) {
         let name = segment.header.file_name();
         report.decide(
             &*host.env,
-            format!("{name}: never synced, and what it follows is not there: torn off"),
+            format!("{name}: not known to be synced, and what it follows is not there: torn off"),
         );
         report.torn_segments.push(name);
     }
@@ -366,9 +377,16 @@ pub(super) async fn make_durable(
     if several {
         // Else each open would write as much again.
         sometimes!(TailCopySealed);
-        let link = link_before(shared, to.next())?;
-        let (segment, end) = copy(shared, tail, to.next(), to, link).await?;
-        publish_segment(shared, segment, end);
+        let link = Link {
+            doubtful: report.ambiguous_tail,
+            ..link_before(shared, to.next())?
+        };
+        match copy(shared, tail, to.next(), to, link).await {
+            Ok((segment, end)) => drop(publish_segment(shared, segment, end)),
+            // What was copied is durable; the next open will copy it again.
+            Err(e) if e.is_no_space() && !shared.state().poisoned => {}
+            Err(e) => return Err(e),
+        }
     }
     report.garbage.extend(hidden);
     (report.garbage).extend_from_slice(&report.torn_segments);
@@ -389,6 +407,22 @@ fn link_at(shared: &Shared, base: Index) -> Result<Link> {
     }
 }
 
+/// What could be read a moment ago is bad now: it was in the cache alone, which let go
+/// of it. That is no corruption; the next open takes what the disk has for a torn tail.
+fn changed(error: Error) -> Error {
+    match error {
+        Error::Corrupt { path, offset, .. } => {
+            let what = format!("what stands at {offset} changed while it was recovered");
+            Error::Io {
+                op: Op::Read,
+                path,
+                source: Arc::new(io::Error::other(what)),
+            }
+        }
+        other => other,
+    }
+}
+
 /// The records `from..=to` in a new segment, which is durable on return.
 async fn copy(
     shared: &Shared,
@@ -404,7 +438,7 @@ async fn copy(
         let after = tail.live.partition_point(|s| s.header.base <= next);
         let (segment, behind) = (&tail.live[after - 1], tail.live.get(after));
         let end = behind.map_or(to, |s| s.header.base.prev().min(to));
-        let entries = segment.read(next, end, COPIED)?;
+        let entries = segment.read(next, end, COPIED).map_err(changed)?;
         next = next + entries.len() as u64;
         new.write(&entries).await?;
     }
