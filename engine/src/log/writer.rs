@@ -330,6 +330,10 @@ async fn write_hard_state(shared: &Shared, hard_state: HardState) -> Result<()> 
 
 /// Goes on in a new segment. Durable on return, if the group is to be.
 async fn begin_segment(shared: &Shared, base: Index, group: &mut Group) -> Result<()> {
+    // A truncation to which nothing was appended: the segment that it began hides what
+    // it cut off, and is garbage once another one hides it. So that one must be durable.
+    let last = shared.state().live.last().map(|last| last.header.base);
+    group.synced |= last.is_some_and(|last| last >= base);
     let (floor, durable, first) = match group.synced {
         true => {
             // Its header says so.
@@ -348,10 +352,11 @@ async fn begin_segment(shared: &Shared, base: Index, group: &mut Group) -> Resul
     segment.write(first).await?;
     let (segment, end) = segment.finish(durable).await?;
     let hidden = publish_segment(shared, segment.clone(), end);
-    shared.state().garbage.extend(hidden);
     if durable {
+        shared.state().garbage.extend(hidden);
         return Ok(());
     }
+    assert!(hidden.is_empty(), "see above");
     sometimes!(RolledUnsynced);
     {
         let mut state = shared.state();
@@ -361,7 +366,7 @@ async fn begin_segment(shared: &Shared, base: Index, group: &mut Group) -> Resul
     let name = segment.header.file_name();
     let appended = append(shared, Active { segment, end }, group).await;
     if appended.as_ref().is_err_and(Error::is_no_space) {
-        // Begun in vain: what it has reserved may be what is missing.
+        // Begun in vain: what it has reserved may be what is missing. It hides nothing.
         let mut state = shared.state();
         state.live.pop();
         state.garbage.push(name);

@@ -90,7 +90,10 @@ impl Single {
             self.died(&error);
             return None;
         }
-        // A fault that spoilt a file on which nothing rests yet.
+        // A fault that spoilt a file on which nothing rests yet. Not again and again.
+        self.up.iter_mut().for_each(|up| {
+            up.background.remove(&task);
+        });
         let id = self.current;
         self.gave_up = true;
         let note = format!("gave up: {error}");

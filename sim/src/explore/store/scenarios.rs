@@ -39,6 +39,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "roll",
     "direct",
     "unsynced",
+    "unsynced-cut",
     "truncate",
     "truncate-across",
     "snapshot",
