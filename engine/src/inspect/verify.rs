@@ -477,6 +477,14 @@ impl Inspector {
             examined.problems.push(problem);
             at += 1;
         }
+        let last = examined.extents.last().copied().flatten();
+        if last.is_some_and(|last| last.end.index <= snapshot_end) {
+            // The log begins anew behind the snapshot: nobody will read what is left.
+            let live = examined.live.iter().map(|&i| &examined.segments[i].name);
+            let paths: Vec<_> = live.map(|name| self.dir.join(name)).collect();
+            let is_moot = |p: &Problem| p.effect == Effect::Lurks && paths.contains(&p.path);
+            examined.problems.retain(|problem| !is_moot(problem));
+        }
         self.check_torn(examined)
     }
 
