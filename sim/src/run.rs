@@ -6,9 +6,10 @@ use afterimage_engine::sometimes::Spot;
 
 use crate::explore;
 use crate::mutants::MutantInfo;
-use crate::plan::generate::{STORM, SWARM};
 #[cfg(madsim)]
-use crate::plan::{Plan, STORE};
+use crate::plan::Plan;
+use crate::plan::STORE;
+use crate::plan::generate::{STORM, SWARM};
 #[cfg(madsim)]
 use crate::report::RunReport;
 use crate::stories::STORIES;
