@@ -62,6 +62,8 @@ fn append(settings: &Settings, rounds: usize) -> Result<()> {
     let mut peaks = vec![0; names.len()];
     // The first large file after a pause is slow.
     let rows = interleave(&names, 1, rounds, |who| {
+        // What the one before left to the disk, and its files' blocks, are not this one's.
+        sync_all();
         let here = tempfile::tempdir_in(&settings.dir)?;
         let log = make(names[who], here.path())?;
         let (took, grown) = peak_growth(|| timed(|| {
@@ -80,6 +82,11 @@ fn append(settings: &Settings, rounds: usize) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn sync_all() {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::sync() }
 }
 
 /// W6.
