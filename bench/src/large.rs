@@ -66,10 +66,12 @@ fn append(settings: &Settings, rounds: usize) -> Result<()> {
         sync_all();
         let here = tempfile::tempdir_in(&settings.dir)?;
         let log = make(names[who], here.path())?;
-        let (took, grown) = peak_growth(|| timed(|| {
+        let (took, grown) = peak_growth(|| {
+            timed(|| {
                 fill(&*log, mib)?;
                 log.write_out()
-            }))?;
+            })
+        })?;
         peaks[who] = grown.max(peaks[who]);
         Ok(took)
     })?;

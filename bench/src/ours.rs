@@ -50,11 +50,7 @@ impl Ours {
         Ours::just_open_on(Arc::new(OsFs), dir, Options::default())
     }
 
-    fn just_open_on(
-        fs: Arc<dyn Fs>,
-        dir: &Path,
-        options: Options,
-    ) -> Result<(Store, Report)> {
+    fn just_open_on(fs: Arc<dyn Fs>, dir: &Path, options: Options) -> Result<(Store, Report)> {
         let host = Host {
             fs,
             env: Arc::new(SystemEnv::unobserved()?),
@@ -191,7 +187,8 @@ impl Log for Ours {
     }
 
     fn append(&self, entries: &[Payload]) -> Result<()> {
-        self.last.store(self.hand_over(entries, true, self.unsynced)?, Relaxed);
+        self.last
+            .store(self.hand_over(entries, true, self.unsynced)?, Relaxed);
         Ok(())
     }
 

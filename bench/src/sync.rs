@@ -78,7 +78,9 @@ fn compare(workload: &Workload, settings: &Settings) -> Result<()> {
     let mut makers: Vec<(&str, Make)> = vec![
         raw,
         ("ours", &|path| Ok(Box::new(Ours::open(path)?))),
-        ("ours, buffered", &|path| Ok(Box::new(Ours::buffered(path)?))),
+        ("ours, buffered", &|path| {
+            Ok(Box::new(Ours::buffered(path)?))
+        }),
         ("ours, log thread woken", &|path| {
             Ok(Box::new(Ours::waking(path)?))
         }),
