@@ -561,26 +561,52 @@ fn a_bad_record_that_was_durable_ends_no_unsynced_tail() {
     }
 }
 
-/// Where nothing is left but a segment whose header knows that there was more.
+/// Where nothing is left but a segment that knows that there was more: by its record, or
+/// by its header alone.
 #[test]
 fn a_log_whose_durable_beginning_is_gone_is_refused() {
+    for has_record in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path()).unwrap();
+        leave(&store, 1..=5);
+        sync(&store);
+        leave(&store, 6..=9);
+        drop(store);
+        if !has_record {
+            spoil(dir.path(), 9);
+        }
+        let mut all = segments(dir.path());
+        all.pop();
+        for segment in all {
+            fs::remove_file(segment).unwrap();
+        }
+        let refused = open(dir.path()).unwrap_err();
+        let Error::Corrupt { what, .. } = &refused else {
+            panic!("{refused}");
+        };
+        let (from, to) = (Index(1), Index(5));
+        assert_eq!(*what, Corruption::Gap { from, to });
+    }
+}
+
+/// A segment that is removed may have hidden others, and only those behind it hide them
+/// then: as long as their names are not durable, it stays.
+#[test]
+fn nothing_is_purged_in_front_of_what_is_not_durable() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).unwrap();
-    leave(&store, 1..=5);
-    sync(&store);
-    leave(&store, 6..=9);
-    drop(store);
-    let mut all = segments(dir.path());
-    all.pop();
-    for segment in all {
-        fs::remove_file(segment).unwrap();
-    }
-    let refused = open(dir.path()).unwrap_err();
-    let Error::Corrupt { what, .. } = &refused else {
-        panic!("{refused}");
+    append(&store, 1..=2);
+    leave(&store, 3..=7);
+    // Of what others have committed, perhaps.
+    save(&store, 7);
+    let clean = || {
+        let mut cleaner = store.cleaner();
+        while cleaner.step().unwrap() == Step::Ran {}
+        segments(dir.path()).len()
     };
-    let (from, to) = (Index(1), Index(5));
-    assert_eq!(*what, Corruption::Gap { from, to });
+    assert_eq!(clean(), 4);
+    sync(&store);
+    assert_eq!(clean(), 1);
 }
 
 /// The snapshot proves what it covers, so that what stands behind it stays.

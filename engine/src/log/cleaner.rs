@@ -95,6 +95,9 @@ fn covered(shared: &Shared, state: &State) -> usize {
     if shared.has(Mutant::CleanTooMuch) && end > Index(0) {
         end = end + 8;
     }
+    // What stands behind must hide what these have hidden, once they are gone: its name
+    // has to be durable, and so it is where a record in it is.
+    end = end.min(state.durable_index);
     end = before_trail(shared, end);
     if let Some(next) = state.pins.lowest()
         && !shared.has(Mutant::CleanerIgnoresReaders)
