@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, Report, Store};
-use afterimage_engine::{Error, HardState, Index, SnapshotMeta, Step};
+use afterimage_engine::{Error, HardState, Index, SnapshotMeta, Step, Term};
 use afterimage_sim::disk::{CrashPoint, CrashTrigger, Damage, DamageKind, Fates, FaultKind};
 
 use crate::rig::{
-    Acked, Bytes, Rig, check_works, drain, install, meta, submit, terms, told_faults, vote,
+    Acked, Bytes, Rig, check_works, drain, entry, install, meta, submit, terms, told_faults, vote,
 };
 
 /// A directory without its process, and what the store had promised.
@@ -223,6 +223,46 @@ fn lefts() -> Vec<Left> {
         rot(rig, "hardstate", sector.unwrap());
     });
     all
+}
+
+/// What a failed sync left in the cache alone may go between any two steps of an open:
+/// then it fails, or takes it for a torn tail, and never for corruption.
+#[test]
+fn what_leaves_the_cache_during_an_open_is_no_corruption() {
+    let rig = Rig::new();
+    let store = rig.open().unwrap();
+    let mut writer = store.writer();
+    submit(&store, &[(1, 1)]).unwrap();
+    drain(&mut writer).unwrap();
+    for index in 2..=60 {
+        store.submit_unsynced(vec![entry(1, index)]).unwrap();
+        drain(&mut writer).unwrap();
+    }
+    assert!(store.status().segments > 3);
+    rig.fail("sync:log-*", 2, FaultKind::Eio);
+    submit(&store, &[]).unwrap();
+    drain(&mut writer).unwrap_err();
+    drop((store, writer));
+    rig.disk.kill();
+    let (mut failed, mut cut) = (0, 0);
+    for steps in 0.. {
+        let rig = rig.fork();
+        let mut open = rig.opening();
+        let early = (0..steps).find_map(|_| open.step());
+        if early.is_some() {
+            break; // all of it was done before
+        }
+        rig.disk.evict();
+        match open.run() {
+            Ok((_, report)) => cut += usize::from(report.last_index < Index(60)),
+            Err(Error::Io { .. }) => failed += 1,
+            Err(e) => panic!("after {steps} steps: {e}"),
+        }
+        rig.disk.kill();
+        let store = rig.open().unwrap();
+        assert_eq!(store.term(Index(1)).unwrap(), Term(1), "after {steps}");
+    }
+    assert!(failed > 0 && cut > 0, "{failed} failed, {cut} cut");
 }
 
 /// The directories are what they are called: else nothing is shown with them.
