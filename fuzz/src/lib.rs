@@ -60,6 +60,8 @@ pub fn directory() -> Memory {
             term: Term(3),
             vote: Some(NodeId(1)),
         },
+        doubtful: false,
+        other_crc: 0,
     };
     let disk = Memory::default();
     let slots = [slot(2).encode(), slot(3).encode()];
