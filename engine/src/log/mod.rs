@@ -2,6 +2,8 @@
 //! need, and a cleaner that removes what a snapshot covers.
 
 pub(crate) mod cleaner;
+mod frames;
+pub(crate) mod new_segment;
 pub(crate) mod pins;
 pub(crate) mod places;
 pub(crate) mod preparer;

@@ -35,8 +35,8 @@ impl Preparer {
         self.running.is_some() || {
             let state = self.shared.state();
             // Where nobody waits for a sync, it gains nothing.
-            let unsynced = state.unsynced.spans_segments();
-            state.prepared.is_none() && state.active.is_some() && !unsynced && !state.poisoned
+            let wanted = state.active.is_some() && !state.unsynced.rolled();
+            state.prepared.is_none() && wanted && !state.poisoned
         }
     }
 

@@ -149,8 +149,7 @@ pub(crate) fn encode(
         .u64(entry.term.0)
         .i64(entry.timestamp_ms)
         .u32(prev_crc)
-        // A floor further away than 2^32 entries is understated: safe, only less proof.
-        .u32(u32::try_from(entry.index - sync_floor).unwrap_or(u32::MAX));
+        .u32(u32::try_from(entry.index - sync_floor).expect("the writer syncs long before"));
     let header_crc = seed.header_crc(&header);
     header[6..8].copy_from_slice(&header_crc.to_le_bytes());
     out.extend_from_slice(&header);

@@ -42,8 +42,8 @@ impl Unsynced {
         self.bytes
     }
 
-    /// Whether some segment before the last one is not synced.
-    pub fn spans_segments(&self) -> bool {
+    /// Whether a segment was begun so.
+    pub fn rolled(&self) -> bool {
         self.names
     }
 

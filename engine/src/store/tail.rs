@@ -12,10 +12,10 @@ use crate::error::{Corruption, Error, Op, Result};
 use crate::fs::SyncMode;
 use crate::host::Host;
 use crate::ids::Index;
+use crate::log::new_segment::{NewSegment, link_before, publish_segment};
 use crate::log::record::{self, HEADER, RecordHeader, Seed};
 use crate::log::scan::{Scan, Scanned};
 use crate::log::segment::{self, Link, Mark, Segment, SegmentHeader, SharedSegment, start_mark};
-use crate::log::writer::{NewSegment, link_before, publish_segment};
 use crate::mutant::{Mutant, Mutants};
 use crate::sometimes::sometimes;
 
@@ -85,7 +85,9 @@ pub(super) async fn read_tail(
         sometimes!(UnprovenSegments);
         report.decide(
             &*host.env,
-            format!("durable up to {floor}; what follows was not synced before its segment ended"),
+            format!(
+                "durable up to {durable}; what follows was not synced before its segment ended"
+            ),
         );
         at = first;
     }
@@ -359,22 +361,18 @@ pub(super) async fn make_durable(
         true => from.min(to),
         false => to,
     };
-    let copied = match copy(shared, tail, from, whole, link).await {
+    let hidden = match copy(shared, tail, from, whole, link).await {
         Err(e) if e.is_no_space() && makes_room(shared) => {
-            copy(shared, tail, from, whole, link).await
+            copy(shared, tail, from, whole, link).await?
         }
-        copied => copied,
+        copied => copied?,
     };
-    // Whole and durable: appends may go on in it.
-    let (segment, end) = copied?;
-    let several = last.is_some_and(|last| from < last.header.base);
-    let mut hidden = publish_segment(shared, segment, end);
+    report.garbage.extend(hidden);
     if whole < to {
         let link = link_before(shared, whole.next())?;
-        let (segment, end) = copy(shared, tail, whole.next(), to, link).await?;
-        hidden.extend(publish_segment(shared, segment, end));
+        copy(shared, tail, whole.next(), to, link).await?;
     }
-    if several {
+    if last.is_some_and(|last| from < last.header.base) {
         // Else each open would write as much again.
         sometimes!(TailCopySealed);
         let link = Link {
@@ -382,13 +380,11 @@ pub(super) async fn make_durable(
             ..link_before(shared, to.next())?
         };
         match copy(shared, tail, to.next(), to, link).await {
-            Ok((segment, end)) => drop(publish_segment(shared, segment, end)),
             // What was copied is durable; the next open will copy it again.
             Err(e) if e.is_no_space() && !shared.state().poisoned => {}
-            Err(e) => return Err(e),
+            sealed => drop(sealed?),
         }
     }
-    report.garbage.extend(hidden);
     (report.garbage).extend_from_slice(&report.torn_segments);
     Ok(())
 }
@@ -423,14 +419,15 @@ fn changed(error: Error) -> Error {
     }
 }
 
-/// The records `from..=to` in a new segment, which is durable on return.
+/// Writes the records `from..=to` into a new segment, which takes over. Whole and
+/// durable on return: appends may go on in it. What it hides.
 async fn copy(
     shared: &Shared,
     tail: &Tail,
     from: Index,
     to: Index,
     link: Link,
-) -> Result<(SharedSegment, Mark)> {
+) -> Result<Vec<String>> {
     let mut frames = Vec::new();
     let mut new = NewSegment::begin(shared, from, link, from.prev(), &mut frames).await?;
     let mut next = from;
@@ -442,5 +439,6 @@ async fn copy(
         next = next + entries.len() as u64;
         new.write(&entries).await?;
     }
-    new.finish(true).await
+    let (segment, end) = new.finish(true).await?;
+    Ok(publish_segment(shared, segment, end))
 }
