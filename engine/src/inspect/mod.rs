@@ -16,6 +16,7 @@
 //! larger, and a few hundred bytes for each segment. While an inspector lives
 //! it holds the directory's lock, if there is a lock file.
 
+mod chain;
 mod dump;
 mod look;
 mod problem;

@@ -6,10 +6,11 @@
 //! overwritten or shortened. Files that an open refuses are removed after that,
 //! never before: what they had hidden must not come back.
 
+use super::chain::base_of;
 use super::look::SegmentFile;
 use super::problem::{Effect, Problem, What};
 use super::runs::{Run, keep, runs};
-use super::verify::{Examined, base_of};
+use super::verify::Examined;
 use super::walk::{Extent, Piece, Walk};
 use super::{Inspector, is_unfinished};
 use crate::commit_hint;
