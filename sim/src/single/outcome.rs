@@ -80,6 +80,16 @@ impl Single {
             (_, Step::Stalled) if !self.refused => {
                 Some(format!("{task:?} waits for space that nothing refused"))
             }
+            // A snapshot of that may be what makes space.
+            (Task::Writer, Step::Stalled) => {
+                let (written, durable) = (up.store.written(), up.store.persisted());
+                (durable < written).then(|| {
+                    format!(
+                        "a batch waits for space, and {} written before it wait with it",
+                        written - durable
+                    )
+                })
+            }
             (Task::Save, Step::Idle) => up.saving.take().and_then(|upto| {
                 let newest = up.store.snapshot().map_or(Index(0), |s| s.last_index);
                 (newest < upto).then(|| format!("saved up to {upto}, and the newest is {newest}"))
