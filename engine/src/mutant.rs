@@ -131,6 +131,8 @@ pub enum Mutant {
     FloorTooHigh,
     /// Recovery checks the last segment alone, whatever is durable before it.
     ChecksLastSegment,
+    /// What was written waits with the batch that waits for space.
+    StallHoldsWritten,
 }
 
 /// The planted bug of this store or node, if any.

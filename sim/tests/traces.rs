@@ -95,6 +95,7 @@ traces! {
     unsynced_tail: "unsynced-tail" => Verdict::Pass;
     unsynced_sync: "unsynced-sync" => Verdict::Pass;
     unsynced_stall: "unsynced-stall" => Verdict::Pass;
+    unsynced_stall_at_roll: "unsynced-stall-at-roll" => Verdict::Pass;
     purge_unsynced_planted: "purge-unsynced" with "snapshot-name-not-synced" => Verdict::Fail(Invariant::RecoveryAvailable);
 }
 

@@ -118,7 +118,7 @@ impl Writer {
                 self.running.insert(Job::new(async move {
                     let mut result = write(&shared, &mut group).await;
                     if result.as_ref().is_err_and(Error::is_no_space) {
-                        result = sync_before(&shared).await.and(result);
+                        result = sync_before(&shared, &mut group).await.and(result);
                     }
                     (group, result)
                 }))
@@ -251,18 +251,22 @@ fn complete(shared: &Shared, group: &Group) {
 
 /// The group waits for space, but nothing that was written before has to: a snapshot
 /// of that may be what makes some.
-async fn sync_before(shared: &Shared) -> Result<()> {
-    if shared.state().poisoned || shared.state().unsynced.is_empty() {
+async fn sync_before(shared: &Shared, group: &mut Group) -> Result<()> {
+    if shared.state().poisoned || shared.has(Mutant::StallHoldsWritten) {
         return Ok(());
     }
     unsynced::sync(shared).await?;
-    let index = {
+    let rose = {
         let mut state = shared.state();
+        group.floor = state.written_index;
         state.persisted = state.written;
-        state.durable_index = state.settled_index;
-        state.durable_index
+        let durable = state.settled_index;
+        let before = std::mem::replace(&mut state.durable_index, durable);
+        (durable > before).then_some(durable)
     };
-    shared.observe(Event::Durable { index });
+    if let Some(index) = rose {
+        shared.observe(Event::Durable { index });
+    }
     Ok(())
 }
 

@@ -172,6 +172,14 @@ pub(super) const PLANTED: &[MutantInfo] = &[
         scenario: STORE,
     },
     MutantInfo {
+        name: "stall-holds-written",
+        rows: &[],
+        source: "this engine: a roll on a full disk, for a batch behind unsynced ones",
+        what: "what was written waits with the batch that waits for space",
+        plant: Plant::Engine(Mutant::StallHoldsWritten),
+        scenario: STORE,
+    },
+    MutantInfo {
         name: "hint-ahead",
         rows: &[],
         source: "Raft, figure 2: a follower learns of commits before its own copy is durable",
