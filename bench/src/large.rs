@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::log::{Log, Payloads, Random, Result, number_of};
-use crate::memory::peak_growth;
+use crate::memory::{peak_growth, touch};
 use crate::ours::Ours;
 use crate::peers::{Commitlog, RaftEngine};
 use crate::raw_segments::RawSegments;
@@ -21,7 +21,7 @@ const NAMES: [&str; 4] = ["raw_segbuf", "ours", "raft-engine, prefilled", "commi
 
 pub fn run(name: &str, settings: &Settings) -> Result<()> {
     match name {
-        "w4" => append(settings, settings.rounds.min(5)),
+        "w4" => append(settings, settings.rounds.min(15)),
         _ => read(settings, settings.rounds.min(9)),
     }
 }
@@ -64,6 +64,7 @@ fn append(settings: &Settings, rounds: usize) -> Result<()> {
     let rows = interleave(&names, 1, rounds, |who| {
         // What the one before left to the disk, and its files' blocks, are not this one's.
         sync_all();
+        touch(2 * mib)?;
         let here = tempfile::tempdir_in(&settings.dir)?;
         let log = make(names[who], here.path())?;
         let (took, grown) = peak_growth(|| {
