@@ -334,7 +334,7 @@ fn a_snapshot_that_was_replaced_is_freed_by_the_cleaner() {
         assert!(!rig.seen.lock().unwrap().contains(&"set len"));
     }
     rig.seen.lock().unwrap().clear();
-    rig.store.cleaner().free_replaced();
+    rig.store.cleaner().free_unused();
     // 5 MiB and a header in pieces of 512 KiB; the last one goes when the file is closed.
     assert_eq!(*rig.seen.lock().unwrap(), ["set len"; 10]);
 }

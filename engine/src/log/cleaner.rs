@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::entry::Entry;
 use crate::error::Result;
 use crate::event::{Event, Phase};
 use crate::fs::dir::FREED;
@@ -22,6 +23,8 @@ use crate::store::{Shared, State};
 pub struct Cleaner {
     shared: Arc<Shared>,
     running: Option<Job<Result<()>>>,
+    /// Empty; for what leaves the cache next.
+    room: Vec<Entry>,
 }
 
 impl Cleaner {
@@ -29,6 +32,7 @@ impl Cleaner {
         Cleaner {
             shared,
             running: None,
+            room: Vec::new(),
         }
     }
 
@@ -44,10 +48,15 @@ impl Cleaner {
         !state.poisoned && (!state.garbage.is_empty() || covered(&self.shared, &state) > 0)
     }
 
-    /// Frees the space of snapshots that were replaced and of files that the open
-    /// removed, which takes long. Every step that begins to clean does so,
-    /// too; and one that finds such a file and nothing to clean, alone.
-    pub fn free_replaced(&self) {
+    /// Frees what takes long: the space of snapshots that were replaced and of files
+    /// that the open removed, and entries that left the cache. Every step that begins
+    /// to clean does so, too; and one that finds such a file and nothing to clean,
+    /// alone.
+    pub fn free_unused(&mut self) {
+        let mut evicted = std::mem::take(&mut self.room);
+        self.shared.state().cache.take_evicted(&mut evicted);
+        evicted.clear();
+        self.room = evicted;
         let unlinked = std::mem::take(&mut self.shared.state().unlinked);
         for file in unlinked {
             now(file.free(self.shared.options.segment_bytes));
@@ -71,7 +80,7 @@ impl Cleaner {
             if !self.has_work() {
                 return Ok(Step::Idle);
             }
-            self.free_replaced();
+            self.free_unused();
             if !self.may_clean() {
                 return Ok(Step::Ran);
             }
@@ -143,13 +152,8 @@ async fn clean(shared: &Shared) -> Result<()> {
         }
         if n > 0 {
             // Cached entries below the first segment would make a gap.
-            while let (Some(entry), Some(first)) = (state.tail.front(), state.live.first()) {
-                if entry.index >= first.header.base {
-                    break;
-                }
-                let len = entry.data.len();
-                state.tail.pop_front();
-                state.tail_bytes -= len;
+            if let Some(first) = state.live.first().map(|first| first.header.base) {
+                state.cache.purge(first);
             }
         }
         let first = state.first_index();

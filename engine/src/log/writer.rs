@@ -232,7 +232,8 @@ fn complete(shared: &Shared, group: &Group) {
         if !group.synced {
             return;
         }
-        state.trim_tail(shared.options.cache_bytes);
+        let settled = state.settled_index;
+        state.cache.evict(settled);
         state.persisted = match shared.has(Mutant::CompletesQueued) {
             true => state.next_ticket - 1,
             false => group.ticket,

@@ -283,8 +283,7 @@ fn discard_log(state: &mut State, last_index: Index, last_term: Term) {
     state.replacements += 1;
     state.pins.release_below(last_index.next());
     state.active = None;
-    state.tail.clear();
-    state.tail_bytes = 0;
+    state.cache.clear();
     state.last_index = last_index;
     state.last_term = last_term;
     state.written_index = last_index;

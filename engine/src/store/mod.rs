@@ -4,6 +4,7 @@
 //! changes the view at once and hands the batch to the [`Writer`], whose steps
 //! bring it to the disk; [`Store::persisted`] tells how far it came.
 
+mod cache;
 mod chain;
 mod open;
 mod read;
@@ -194,7 +195,7 @@ impl Store {
         };
         if let Some(from) = truncate_from {
             state.replacements += 1;
-            state.cut_tail(from);
+            state.cache.cut(from);
             state.settled_index = state.settled_index.min(from.prev());
             if !self.shared.has(Mutant::DurableNotLowered) {
                 state.durable_index = state.durable_index.min(from.prev());
@@ -202,13 +203,13 @@ impl Store {
         }
         if !synced {
             // The writer would be kept from its work by it.
-            state.trim_tail(self.shared.options.cache_bytes);
+            let settled = state.settled_index;
+            state.cache.trim(settled);
         }
         if let Some(last) = batch.entries.last() {
             state.last_index = last.index;
             state.last_term = last.term;
-            state.tail_bytes += batch.entries.iter().map(|e| e.data.len()).sum::<usize>();
-            state.tail.extend(batch.entries.iter().cloned());
+            state.cache.extend(&batch.entries);
         }
         if let Some(hard_state) = batch.hard_state {
             state.hard_state = hard_state;
@@ -251,7 +252,7 @@ impl Store {
         let truncates = from <= state.last_index;
         if truncates {
             state.replacements += 1;
-            state.cut_tail(from);
+            state.cache.cut(from);
             state.settled_index = state.settled_index.min(from.prev());
             state.durable_index = state.durable_index.min(from.prev());
             state.last_index = from.prev();

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use super::cache::Cache;
 use super::chain::hide;
 use super::tail::{make_durable, read_tail};
 use super::{Options, Report, Shared, State};
@@ -72,8 +73,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         hard_state: found.hard_state.current.hard_state,
         last_index,
         last_term,
-        tail: VecDeque::new(),
-        tail_bytes: 0,
+        cache: Cache::new(options.cache_bytes),
         queue: VecDeque::new(),
         next_ticket: 1,
         replacements: 0,

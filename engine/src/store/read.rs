@@ -19,7 +19,7 @@ const CACHED: usize = 256;
 
 /// Who has an entry.
 enum Place {
-    /// The cached tail, at this position.
+    /// The cache, at this position.
     Cached(usize),
     /// A segment, which has all up to this index.
     Segment(SharedSegment, Index),
@@ -37,11 +37,11 @@ impl State {
                 last: self.last_index,
             });
         }
-        let cached = self.tail.front().map_or(Index(u64::MAX), |e| e.index);
-        if index >= cached {
-            return Ok(Place::Cached((index - cached) as usize));
+        if let Some(at) = self.cache.position(index) {
+            return Ok(Place::Cached(at));
         }
-        // Everything below the cached tail is in a segment.
+        let cached = self.cache.first_index().unwrap_or(Index(u64::MAX));
+        // Everything below the cached entries is in a segment.
         let Some((segment, end)) = self.segment_of(index) else {
             unreachable!("{index} is neither cached nor in a segment");
         };
@@ -59,13 +59,14 @@ impl Store {
         let place = {
             let state = self.shared.state();
             match state.place(index)? {
-                Place::Cached(at) => Err(state.tail[at].clone()),
+                Place::Cached(at) => Err(state.cache.from(at).next().cloned()),
                 Place::Segment(segment, _) => Ok(segment),
             }
         };
         match place {
             Ok(segment) => segment.visit(index, visit),
-            Err(entry) => Ok(visit((&entry).into())),
+            Err(Some(entry)) => Ok(visit((&entry).into())),
+            Err(None) => unreachable!("{index} is up to the log's end, and so is the cache"),
         }
     }
 
@@ -94,9 +95,9 @@ impl Store {
         if from >= end || from > state.last_index {
             return Some(Vec::new());
         }
-        let at = from.0.checked_sub(state.tail.front()?.index.0)? as usize;
+        let at = state.cache.position(from)?;
         let mut bytes = 0;
-        let fitting = state.tail.iter().skip(at).enumerate();
+        let fitting = state.cache.from(at).enumerate();
         let fitting = fitting.take_while(|(n, entry)| {
             bytes += entry.data.len();
             entry.index < end && (*n == 0 || bytes <= max_bytes)
@@ -142,7 +143,7 @@ impl LogView for Store {
                     Err(Error::Unavailable { .. }) if !entries.is_empty() => return Ok(entries),
                     Err(e) => return Err(e),
                     Ok(Place::Cached(at)) => {
-                        for entry in state.tail.iter().skip(at) {
+                        for entry in state.cache.from(at) {
                             bytes += entry.data.len();
                             if bytes > max_bytes && !entries.is_empty() {
                                 break;
@@ -244,7 +245,7 @@ impl LogScan {
             Err(Error::Unavailable { .. }) => return Ok(false),
             Err(e) => return Err(e),
             Ok(Place::Cached(at)) => Source::Cached {
-                entries: state.tail.iter().skip(at).take(CACHED).cloned().collect(),
+                entries: state.cache.from(at).take(CACHED).cloned().collect(),
                 given: 0,
             },
             Ok(Place::Segment(segment, end)) => Source::Segment {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::cache::Cache;
 use super::{Options, Ticket};
 use crate::entry::{Entry, HardState};
 use crate::error::{Error, Result};
@@ -85,9 +86,7 @@ pub(crate) struct State {
     pub hard_state: HardState,
     pub last_index: Index,
     pub last_term: Term,
-    /// The newest entries, up to `last_index`; at least all that no file has yet.
-    pub tail: VecDeque<Entry>,
-    pub tail_bytes: usize,
+    pub cache: Cache,
     pub queue: VecDeque<Command>,
     pub next_ticket: Ticket,
     /// How often a part of the log was replaced, or all of it discarded.
@@ -143,11 +142,7 @@ impl State {
         self.live
             .first()
             .map_or(self.last_index.next(), |s| s.header.base)
-            .min(
-                self.tail
-                    .front()
-                    .map_or(self.last_index.next(), |e| e.index),
-            )
+            .min(self.cache.first_index().unwrap_or(self.last_index.next()))
     }
 
     /// Index and term that the snapshot stands for; (0, 0) without one.
@@ -185,26 +180,6 @@ impl State {
     pub fn next_generation(&mut self) -> u64 {
         self.generation += 1;
         self.generation
-    }
-
-    /// Drops cached entries that the segments have, oldest first, until their data
-    /// fits in `limit` bytes.
-    pub fn trim_tail(&mut self, limit: usize) {
-        let settled = self.settled_index;
-        while self.tail_bytes > limit && self.tail.front().is_some_and(|e| e.index <= settled) {
-            if let Some(entry) = self.tail.pop_front() {
-                self.tail_bytes -= entry.data.len();
-            }
-        }
-    }
-
-    /// Drops cached entries from `from` on.
-    pub fn cut_tail(&mut self, from: Index) {
-        while self.tail.back().is_some_and(|e| e.index >= from) {
-            if let Some(entry) = self.tail.pop_back() {
-                self.tail_bytes -= entry.data.len();
-            }
-        }
     }
 
     pub fn check_open(&self) -> Result<()> {

@@ -41,7 +41,7 @@ impl Status {
             garbage: state.garbage.len(),
             queued: state.queue.len(),
             unsynced_bytes: state.unsynced.bytes(),
-            cached_bytes: state.tail_bytes,
+            cached_bytes: state.cache.bytes(),
             readers: state.pins.len(),
             is_prepared: state.prepared.is_some(),
             is_stalled: state.stalled.is_some(),

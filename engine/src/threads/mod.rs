@@ -75,7 +75,7 @@ pub use tracer::Tracer;
 
 /// Between two looks at a full disk.
 const RETRY: Duration = Duration::from_millis(100);
-/// Data handed over but not durable yet, in bytes: [`Threads::append`] waits
+/// Entries handed over but not durable yet, in bytes: [`Threads::append`] waits
 /// while there is more, so that a slow disk does not fill the memory.
 const IN_FLIGHT_BYTES_MAX: usize = 32 << 20;
 /// The same where no sync is asked for: what is written soon is in the processor's
@@ -199,7 +199,7 @@ impl Threads {
     /// As [`Threads::append`], for callers that go on to [`Threads::wait`] soon:
     /// it wakes nobody, so nothing is written before somebody waits.
     pub fn queue(&self, batch: Batch) -> Result<Ticket> {
-        let bytes = batch.entries.iter().map(|entry| entry.data.len()).sum();
+        let bytes = taken_by(&batch.entries);
         let replaces = self.replaces(&batch.entries);
         self.submit(bytes, replaces, true, |store| store.submit(batch))
     }
@@ -212,7 +212,7 @@ impl Threads {
     ///
     /// Blocks and fails as [`Threads::append`].
     pub fn append_unsynced(&self, entries: Vec<Entry>) -> Result<Ticket> {
-        let bytes = entries.iter().map(|entry| entry.data.len()).sum();
+        let bytes = taken_by(&entries);
         let replaces = self.replaces(&entries);
         let ticket = self.submit(bytes, replaces, false, |store| {
             store.submit_unsynced(entries)
@@ -412,6 +412,11 @@ impl Shared {
     }
 }
 
+/// In memory, in bytes: an entry takes room without data, too.
+fn taken_by(entries: &[Entry]) -> usize {
+    size_of_val(entries) + entries.iter().map(|e| e.data.len()).sum::<usize>()
+}
+
 impl State {
     /// A batch without entries: what is unsynced becomes durable with it.
     fn ask_for_sync(&mut self, store: &Store) -> Result<()> {
@@ -546,7 +551,7 @@ fn background_thread(shared: &Shared, store: &Store) -> Result<()> {
         }
         state.look = false;
         drop(state);
-        cleaner.free_replaced();
+        cleaner.free_unused();
         // One step each in turn: freeing a large file takes long, and the
         // next segment may be wanted soon.
         let mut ran = false;

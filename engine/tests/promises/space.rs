@@ -47,6 +47,27 @@ fn the_cleaner_gives_space_back() {
     assert_eq!(rig.terms(after.first_index.0..=60).len() as u64, cached);
 }
 
+/// Who appends does not wait until what leaves the cache is freed.
+#[test]
+fn the_cleaner_frees_what_left_the_cache() {
+    let rig = Rig::with_ten();
+    let mut batch = entries(2, 11..=11);
+    let data: Arc<[u8]> = Arc::from([7; 100]);
+    batch.entries[0].data = data.clone();
+    rig.written(batch);
+    assert_eq!(rig.store.entry(Index(11)).unwrap().data, data);
+    for index in 12..=21 {
+        assert_eq!(Arc::strong_count(&data), 2, "cached");
+        rig.written(entries(2, index..=index));
+    }
+    assert_eq!(Arc::strong_count(&data), 2, "evicted");
+    let mut cleaner = rig.store.cleaner();
+    cleaner.free_unused();
+    assert_eq!(Arc::strong_count(&data), 1);
+    assert_eq!(rig.store.status().cached_bytes, CACHE_BYTES);
+    assert_eq!(rig.store.entry(Index(11)).unwrap().data, data, "read back");
+}
+
 /// Each open writes the tail again, and dies before its cleaner's first turn: the
 /// segments that it hides don't pile up.
 #[test]
