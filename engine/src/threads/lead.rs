@@ -31,7 +31,8 @@ fn hand_on(shared: &Shared, store: &Store, writer: Writer, full: bool, own: Opti
         let mut state = shared.lock();
         state.full = full;
         let mut woken = state.publish(store.persisted(), store.written());
-        // The next segment is prepared while this one is still empty.
+        // The next segment is prepared while this one is still empty, and what a
+        // truncation cut off is garbage. Not sooner: the disk is busy with this one.
         let generation = store.generation();
         if state.generation != generation {
             state.generation = generation;

@@ -63,7 +63,6 @@ use crate::entry::{Entry, SnapshotMeta};
 use crate::error::{Error, Op, Result};
 use crate::ids::Index;
 use crate::job::Step;
-use crate::raft::LogView;
 use crate::store::{Batch, Install, Installed, Preparer, SnapshotSource, Store, Ticket, Writer};
 
 pub use env::SystemEnv;
@@ -200,8 +199,7 @@ impl Threads {
     /// it wakes nobody, so nothing is written before somebody waits.
     pub fn queue(&self, batch: Batch) -> Result<Ticket> {
         let bytes = taken_by(&batch.entries);
-        let replaces = self.replaces(&batch.entries);
-        self.submit(bytes, replaces, true, |store| store.submit(batch))
+        self.submit(bytes, true, |store| store.submit(batch))
     }
 
     /// Hands entries over that nobody waits for: they are written soon, and synced
@@ -213,10 +211,7 @@ impl Threads {
     /// Blocks and fails as [`Threads::append`].
     pub fn append_unsynced(&self, entries: Vec<Entry>) -> Result<Ticket> {
         let bytes = taken_by(&entries);
-        let replaces = self.replaces(&entries);
-        let ticket = self.submit(bytes, replaces, false, |store| {
-            store.submit_unsynced(entries)
-        })?;
+        let ticket = self.submit(bytes, false, |store| store.submit_unsynced(entries))?;
         self.shared.log.notify_one();
         Ok(ticket)
     }
@@ -229,22 +224,16 @@ impl Threads {
         self.wait(submitted)
     }
 
-    fn replaces(&self, entries: &[Entry]) -> bool {
-        (entries.first()).is_some_and(|first| first.index <= self.store.last_index())
-    }
-
     /// Drops the suffix from `from` on; durable as with [`Threads::append`].
     pub fn truncate_suffix(&self, from: Index) -> Result<Ticket> {
-        let ticket = self.submit(0, true, true, |store| store.truncate_suffix(from))?;
+        let ticket = self.submit(0, true, |store| store.truncate_suffix(from))?;
         self.shared.log.notify_one();
         Ok(ticket)
     }
 
-    /// `look`: there will be garbage for the background thread.
     fn submit(
         &self,
         bytes: usize,
-        look: bool,
         synced: bool,
         submit: impl FnOnce(&Store) -> Result<Ticket>,
     ) -> Result<Ticket> {
@@ -272,7 +261,7 @@ impl Threads {
         state.in_flight.push_back((ticket, bytes));
         state.in_flight_bytes += bytes;
         state.unseen_bytes += bytes;
-        if look || state.unseen_bytes >= LOOK_EVERY_BYTES {
+        if state.unseen_bytes >= LOOK_EVERY_BYTES {
             state.look_around(&self.shared);
         }
         Ok(ticket)
