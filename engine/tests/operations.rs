@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use afterimage_engine::fs::{File, FileExt, Fs, Lock, OsFs, SyncMode};
+use afterimage_engine::fs::{Advice, File, FileExt, Fs, Lock, OsFs, SyncMode};
 use afterimage_engine::raft::LogView;
 use afterimage_engine::store::{Batch, Options, Store, Ticket};
 use afterimage_engine::threads::SystemEnv;
@@ -96,6 +96,13 @@ impl File for WatchedFile {
             self.0.write_all_at(buf, offset)?;
             self.0.sync(SyncMode::Data)
         })
+    }
+    fn advise(&self, advice: Advice, offset: u64, len: u64) {
+        if advice == Advice::WillWriteThrough {
+            assert_eq!(offset, 4096, "behind the header's page");
+            assert_eq!(offset + len, self.0.len().unwrap());
+            note(&self.1, "drop pages");
+        }
     }
 }
 
@@ -314,6 +321,25 @@ fn zeros_are_synced_piece_by_piece() {
     rig.prepare();
     let pieces = ["write", "sync"].repeat(3);
     assert_eq!(*rig.seen.lock().unwrap(), [&["create"], &*pieces].concat());
+}
+
+/// Each direct write drops the pages that it replaces, while somebody waits for it.
+/// What goes through the page cache is better off with them.
+#[test]
+fn pages_of_zeros_are_dropped_where_the_last_append_was_written_through() {
+    let rig = Rig::with_segments(3 << 20, true);
+    let prepared = |rig: &Rig| {
+        rig.seen.lock().unwrap().clear();
+        rig.prepare();
+        rig.seen.lock().unwrap().last().copied()
+    };
+    assert_eq!(prepared(&rig), Some("sync"));
+    rig.appends(1, 1);
+    assert_eq!(rig.appends(2, 1), ["write through"]);
+    assert_eq!(prepared(&rig), Some("drop pages"));
+    rig.writes(|store| store.truncate_suffix(Index(2)).unwrap());
+    rig.appends(2, 600);
+    assert_eq!(prepared(&rig), Some("sync"));
 }
 
 /// Of a file of many blocks, a filesystem gives the space back in one go, while

@@ -90,6 +90,8 @@ pub enum Advice {
     /// The range was written, a sync will come, and hardly a read after it: the
     /// disk may begin now.
     WillSync,
+    /// The range is durable, and [`File::write_through`] will replace it, unread.
+    WillWriteThrough,
 }
 
 /// What a [`File::sync`] covers.

@@ -177,7 +177,13 @@ impl File for DirectFile {
         self.file.sync(mode)
     }
     fn advise(&self, advice: Advice, offset: u64, len: u64) {
-        self.file.advise(advice, offset, len);
+        match advice {
+            // Else each direct write drops the pages that it replaces, one by one.
+            Advice::WillWriteThrough => {
+                (self.file).fadvise(rustix::fs::Advice::DontNeed, offset, len);
+            }
+            other => self.file.advise(other, offset, len),
+        }
     }
 
     fn write_through(&self, buf: &[u8], offset: u64) -> Option<io::Result<()>> {

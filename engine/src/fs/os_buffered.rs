@@ -127,13 +127,19 @@ impl File for OsFile {
             // Dirty pages are not dropped: their write-back is begun, as
             // sync_file_range(SYNC_FILE_RANGE_WRITE) would.
             Advice::WillSync => rustix::fs::Advice::DontNeed,
+            // Written through the page cache, it is better in there.
+            Advice::WillWriteThrough => return,
         };
-        // Advice that cannot be taken is none: a sync tells of the disk's errors.
-        let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), advice);
+        self.fadvise(advice, offset, len);
     }
 }
 
 impl OsFile {
+    pub(super) fn fadvise(&self, advice: rustix::fs::Advice, offset: u64, len: u64) {
+        // Advice that cannot be taken is none: a sync tells of the disk's errors.
+        let _ = rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), advice);
+    }
+
     /// Reserves space where the filesystem has no fallocate (NFS before 4.2).
     /// Only behind the end: zeros over what is there could race with a write.
     fn write_zeros_up_to(&self, end: u64) -> io::Result<()> {

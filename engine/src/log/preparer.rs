@@ -8,12 +8,14 @@ use std::sync::Arc;
 use super::segment::Prepared;
 use crate::error::Result;
 use crate::event::{Event, Phase};
-use crate::fs::SyncMode;
+use crate::fs::{Advice, SyncMode};
 use crate::job::{Job, Step};
 use crate::store::Shared;
 
 /// Zeros written in one operation, in bytes.
 const PIECE: u64 = 1 << 20;
+/// With the header.
+const PAGE: u64 = 4 << 10;
 
 /// Keeps one segment prepared.
 #[derive(Debug)]
@@ -110,6 +112,10 @@ async fn fill(shared: &Shared, name: &str) -> Result<Prepared> {
         }
     }
     file.sync(SyncMode::All).await?;
+    if shared.state().writes_through {
+        // Not the header's page, which is written otherwise.
+        file.advise(Advice::WillWriteThrough, PAGE, len.saturating_sub(PAGE));
+    }
     Ok(Prepared {
         name: name.to_owned(),
         file,

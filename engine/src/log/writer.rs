@@ -400,8 +400,9 @@ async fn append(shared: &Shared, active: Active, group: &mut Group) -> Result<()
     };
     frames.encode(&segment.file, entries).await?;
     // A sync that covers only its own write is no use behind others.
-    let through = group.synced && all_synced;
-    if !through || !frames.write_through(shared, &segment.file, start).await? {
+    let through =
+        group.synced && all_synced && frames.write_through(shared, &segment.file, start).await?;
+    if !through {
         frames.flush(&segment.file).await?;
         let rolls_next = frames.end.offset >= shared.options.segment_bytes;
         if !group.synced {
@@ -419,6 +420,7 @@ async fn append(shared: &Shared, active: Active, group: &mut Group) -> Result<()
     let mut state = shared.state();
     state.written_index = end.index.prev();
     state.active = Some(Active { segment, end });
+    state.writes_through = through;
     Ok(())
 }
 

@@ -86,6 +86,7 @@ pub(super) async fn open(host: Host, path: &Path, options: Options) -> Result<(S
         unsynced: Unsynced::default(),
         live: tail.live.clone(),
         active: None,
+        writes_through: false,
         hard_state_file: found.hard_state,
         snapshot: found.snapshot,
         commit: report.commit_hint,

@@ -109,6 +109,8 @@ pub(crate) struct State {
     pub live: Vec<SharedSegment>,
     /// `None`: the next append begins a new segment.
     pub active: Option<Active>,
+    /// The last group was written through.
+    pub writes_through: bool,
     pub hard_state_file: HardStateFile,
     pub snapshot: Option<SnapshotReader>,
     /// As far as the log was said to be committed; for the hint alone.
