@@ -49,7 +49,8 @@ pub const ENTRY_BYTES_MAX: usize = (1 << 30) - 64;
 pub struct Options {
     /// A segment that passed this size is closed and the next one begun. Bytes.
     pub segment_bytes: u64,
-    /// Data of the newest entries kept in memory, in bytes.
+    /// Data of the newest entries kept in memory, in bytes. There are at most 1,024 of
+    /// them, or one for each 64 of these bytes; 2 MiB more may wait to be freed.
     pub cache_bytes: usize,
     /// Data of one snapshot chunk on disk, in bytes.
     pub chunk_bytes: usize,
