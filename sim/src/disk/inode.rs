@@ -346,11 +346,13 @@ impl Inode {
         self.failed_syncs += 1;
     }
 
-    /// Drops the pages that lie from the cache: reads show the disk again.
-    pub fn evict(&mut self) {
+    /// Drops the pages that lie from the cache: reads show the disk again. Whether
+    /// there were any.
+    pub fn evict(&mut self) -> bool {
+        let decayed = self.decay.is_hidden();
         self.show_decay();
         if !self.lying {
-            return;
+            return decayed;
         }
         let mut evicted = Vec::new();
         for (sector, tip) in self.tips() {
@@ -364,6 +366,7 @@ impl Inode {
         // What is left of them lies under a newer write.
         self.lying = self.pending.iter().any(|version| version.lying);
         self.cache.cut(self.cache_len, |_, _| ());
+        true
     }
 
     /// The latest pending version of each sector, by its place in `pending`.

@@ -210,9 +210,10 @@ impl SimFs {
         self.disk.state().direct = on;
     }
 
-    /// Drops clean and lying pages: cached reads now show what the disk has.
-    pub fn evict(&self) {
-        self.disk.state().evict();
+    /// Drops clean and lying pages: cached reads now show what the disk has. Whether
+    /// that is something else.
+    pub fn evict(&self) -> bool {
+        self.disk.state().evict()
     }
 
     /// Harms what the disk holds, behind the cache's back; `draw` chooses what

@@ -376,12 +376,14 @@ impl State {
         self.collect();
     }
 
-    pub fn evict(&mut self) {
+    pub fn evict(&mut self) -> bool {
+        let mut showed = false;
         for inode in self.inodes.values_mut() {
             if inode.has_pending() || inode.decay.is_hidden() {
-                Arc::make_mut(inode).evict();
+                showed |= Arc::make_mut(inode).evict();
             }
         }
+        showed
     }
 
     pub(super) fn peek(&self, inode: u64) -> &Inode {

@@ -133,7 +133,9 @@ impl Single {
                 self.disk.limit_space(None);
                 self.finish(Task::Writer);
             }
-            StoreOp::Evict => self.disk.evict(),
+            StoreOp::Evict => {
+                self.disk.evict();
+            }
             StoreOp::Damage(damage) => self.damage(at, &damage)?,
             StoreOp::Check => self.check()?,
         }

@@ -47,6 +47,7 @@ pub(super) fn new_member<S>(plan: &Plan, id: NodeId) -> Member<S> {
         tick_us: tick_us(plan, id),
         clock_ahead_ms: 0,
         failed_opens: 0,
+        cache_lied: false,
         settled: true,
     }
 }
@@ -91,6 +92,7 @@ impl<S: Subject> World<S> {
         let member = self.member(node);
         member.incarnation += 1;
         member.life = Life::Booting;
+        member.cache_lied = false;
         member.due = Default::default();
         let incarnation = member.incarnation;
         let draw = hash(&[seed, node.0, incarnation, now_us]);
@@ -165,9 +167,11 @@ impl<S: Subject> World<S> {
         }
         if let Some(error) = failed {
             self.take_records(node);
+            // It is to begin anew then, but not to take that for corruption.
+            let lied = self.member(node).cache_lied && matches!(error, Error::Io { .. });
             let what = What::OpenFailed {
                 error: error.to_string(),
-                excused: is_excused(&error),
+                excused: is_excused(&error) || lied,
                 corrupt: is_corruption(&error),
             };
             self.record(Some(node), what);

@@ -41,6 +41,8 @@ pub(super) struct Member<S> {
     pub clock_ahead_ms: i64,
     /// Opens that failed in a row.
     pub failed_opens: u32,
+    /// The open under way may have read what its disk never had.
+    pub cache_lied: bool,
     /// The disk has nothing pending: its power was cut and nobody wrote since.
     pub settled: bool,
 }

@@ -151,7 +151,8 @@ impl<S: Subject> World<S> {
             Action::Evict { target } => match self.aim(at, target) {
                 None => "skip: no such target now".to_owned(),
                 Some(node) => {
-                    self.member(node).disk.evict();
+                    let member = self.member(node);
+                    member.cache_lied |= member.disk.evict();
                     format!("n{node}: cache evicted")
                 }
             },
