@@ -117,6 +117,9 @@ impl Store {
     ///
     /// Fails without having changed anything on [`Error::Corrupt`],
     /// [`Error::Version`] and [`Error::Locked`].
+    /// [`Error::Io`] may be gone the next time: after a failed sync the page cache shows
+    /// what the disk never got, and if it lets go of that between two reads of an open,
+    /// this open fails and the next one finds a torn tail.
     pub fn open(host: Host, dir: &Path, options: Options) -> Job<Result<(Store, Report)>> {
         let dir = dir.to_owned();
         Job::new(async move {
