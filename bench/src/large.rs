@@ -63,7 +63,7 @@ fn append(settings: &Settings, rounds: usize) -> Result<()> {
     // The first large file after a pause is slow.
     let rows = interleave(&names, 1, rounds, |who| {
         // What the one before left to the disk, and its files' blocks, are not this one's.
-        sync_all();
+        rustix::fs::sync();
         touch(2 * mib)?;
         let here = tempfile::tempdir_in(&settings.dir)?;
         let log = make(names[who], here.path())?;
@@ -85,11 +85,6 @@ fn append(settings: &Settings, rounds: usize) -> Result<()> {
         );
     }
     Ok(())
-}
-
-fn sync_all() {
-    // SAFETY: it takes nothing and cannot fail.
-    unsafe { libc::sync() }
 }
 
 /// W6.

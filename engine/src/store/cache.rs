@@ -87,8 +87,8 @@ impl Cache {
         }
     }
 
-    /// To be dropped where nobody waits for that. What comes next is put into `room`:
-    /// new memory would cost who evicts more than it saves.
+    /// To be dropped where nobody waits for that. What comes next is put into `room`,
+    /// which is empty: new memory would cost who evicts more than it saves.
     pub fn take_evicted(&mut self, room: &mut Vec<Entry>) {
         self.evicted_bytes = 0;
         std::mem::swap(&mut self.evicted, room);
